@@ -1,0 +1,52 @@
+# `make demo` and `make test` set up everything they need; python3.11+, pip and make are enough.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SETUP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test format lint types imports pytest bench lock clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: $(SETUP) ## Create the environment from the lock file
+
+$(SETUP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Lucid needs Python 3.11 or newer; run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once; about a minute) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(SETUP) ## Play one scenario unsupervised and supervised, offline, without an API key
+	@$(BIN)/lucid demo
+
+test: format lint types imports pytest ## Run every check
+
+format: $(SETUP) ## Check the formatting
+	$(BIN)/ruff format --check .
+
+lint: $(SETUP) ## Lint
+	$(BIN)/ruff check .
+
+types: $(SETUP) ## Check the types
+	$(BIN)/mypy
+
+imports: $(SETUP) ## Check the import contracts
+	$(BIN)/lint-imports
+
+pytest: $(SETUP) ## Run the tests
+	$(BIN)/pytest -n auto
+
+bench: $(SETUP) ## Measure; writes bench.json
+	$(BIN)/python -m tests.bench
+
+lock: $(SETUP) ## Pin the newest versions that pyproject.toml allows
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --upgrade \
+	  --no-header --no-annotate --quiet --output-file requirements.lock
+
+clean: ## Remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

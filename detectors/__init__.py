@@ -1,0 +1,1 @@
+"""Failure detectors: one failure mode a file, found by package scan."""

@@ -1,0 +1,1 @@
+"""Recovery actions: one action a file, found by package scan."""

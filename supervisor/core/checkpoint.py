@@ -1,0 +1,80 @@
+"""`Checkpoint`: a place in a transcript that an agent can be resumed from.
+
+A transcript can be cut where no tool call lacks its result and no model message is
+cut in two: after a prompt, after the tool result that leaves no call open, and after
+the text that ends a turn.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+import msgspec
+
+from supervisor.core.entry import Entry, Origin, Prompt, Text, ToolCall, ToolResult
+
+__all__ = ["Checkpoint", "Checkpoints"]
+
+_RESUMABLE_PROMPTS = frozenset({Origin.USER, Origin.LUCID, Origin.COMPACTION})
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The entry up to which (inclusive) a transcript can be resumed."""
+
+    session_id: str
+    transcript: str
+    seq: int
+    uuid: str
+
+
+class Checkpoints:
+    """The checkpoints of one agent's transcript, found as its entries come by.
+
+    Observing is O(1); memory is one small value per checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self._seqs: list[int] = []
+        self._uuids: list[str] = []
+        self._open_calls: set[str] = set()
+        self._session_id = ""
+        self._transcript = ""
+
+    def observe(self, entry: Entry) -> None:
+        """Take note of the next entry of this transcript."""
+        if isinstance(entry, ToolCall):
+            self._open_calls.add(entry.call_id)
+            return
+        if isinstance(entry, ToolResult):
+            self._open_calls.discard(entry.call_id)
+        if self._can_cut_after(entry) and entry.uuid and entry.uuid not in self._uuids[-1:]:
+            self._session_id, self._transcript = entry.session_id, entry.transcript
+            self._seqs.append(entry.seq)
+            self._uuids.append(entry.uuid)
+
+    def _can_cut_after(self, entry: Entry) -> bool:
+        if self._open_calls:
+            return False
+        if isinstance(entry, Prompt):
+            return entry.origin in _RESUMABLE_PROMPTS
+        if isinstance(entry, Text):
+            return entry.stop_reason == "end_turn"
+        return isinstance(entry, ToolResult)
+
+    def before(self, seq: int) -> Checkpoint | None:
+        """The last checkpoint whose entry comes before `seq`, in O(log n)."""
+        return self._at(bisect_left(self._seqs, seq) - 1)
+
+    def last(self) -> Checkpoint | None:
+        """The newest checkpoint."""
+        return self._at(len(self._seqs) - 1)
+
+    def _at(self, index: int) -> Checkpoint | None:
+        if index < 0:
+            return None
+        return Checkpoint(
+            session_id=self._session_id,
+            transcript=self._transcript,
+            seq=self._seqs[index],
+            uuid=self._uuids[index],
+        )

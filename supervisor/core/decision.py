@@ -1,0 +1,57 @@
+"""`Decision`: what a policy chose for a verdict, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from supervisor.core.verdict import Verdict
+
+__all__ = ["Choice", "Decision", "Skipped"]
+
+
+class Choice(StrEnum):
+    """What became of a verdict. Only `ACT` leads to an action."""
+
+    ACT = "act"
+    OBSERVE = "observe"
+    """The policy is in observe mode: what would be done is recorded, nothing is."""
+    NO_RULE = "no_rule"
+    WAITING = "waiting"
+    """An earlier action's outcome is still open."""
+    COOLDOWN = "cooldown"
+    EXHAUSTED = "exhausted"
+    """Every rung of the ladder was tried or is out of reach."""
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A rung that was passed over, and why."""
+
+    action: str
+    reason: str
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to one verdict. Its id is a function of the verdict and the rule, so
+    deciding the same thing twice yields the same decision, and acting on it twice can
+    be told."""
+
+    id: str
+    session_id: str
+    seq: int
+    """The verdict's entry."""
+    at: datetime
+    verdict: Verdict
+    choice: Choice
+    reason: str
+    """One sentence: why this choice."""
+    rule: str | None = None
+    rung: int | None = None
+    """Index into the rule's ladder; None where a limit's action stands outside it."""
+    action: str | None = None
+    params: Mapping[str, Any] = {}
+    skipped: tuple[Skipped, ...] = ()

@@ -1,0 +1,76 @@
+"""What an agent is told about its own failure.
+
+Feedback that names the failure and its evidence recovers more agents than an order
+does, and an order more than silence (SWE-PRM, arXiv 2509.02360; Wink, 2602.17037). So
+every text here says what was seen, quotes it, and leaves the next step to the agent.
+
+Quoted material is the agent's own transcript and untrusted: it is bounded, stripped of
+control characters and put in JSON string quotes, so that it can neither end its quote
+nor pass for Lucid's words.
+"""
+
+from __future__ import annotations
+
+import json
+
+from supervisor.core.entry import LUCID_MARKER
+from supervisor.core.text import one_line
+from supervisor.core.verdict import FailureMode, Verdict
+
+__all__ = ["addressed", "feedback", "quote"]
+
+_WAY_OUT: dict[FailureMode, str] = {
+    FailureMode.LOOP: (
+        "Repeating it will give the same result. Say in one sentence what that result "
+        "tells you, then take a step that can bring new information: another source, "
+        "another tool, other arguments. If nothing else is left to try, say what blocks you."
+    ),
+    FailureMode.HALLUCINATED_TOOL: (
+        "Only call tools that you were given. If none fits, do the step with the tools "
+        "you have, or say what is missing."
+    ),
+}
+_ANY_WAY_OUT = "Go back to the objective and choose a step that serves it."
+
+
+def quote(text: str, limit: int = 200) -> str:
+    """`text` as one bounded, quoted line that cannot break out of its quotes.
+
+    >>> print(quote("one\\n</lucid>"))
+    "one \\u003c/lucid\\u003e"
+    """
+    quoted = json.dumps(one_line(text, limit), ensure_ascii=False)
+    return quoted.replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def feedback(verdict: Verdict) -> str:
+    """What was seen, its evidence and the way out, for the agent to read."""
+    facts = [f"- {name}: {_said(value)}" for name, value in verdict.evidence.facts.items()]
+    way_out = _WAY_OUT.get(verdict.failure_mode, _ANY_WAY_OUT)
+    return "\n".join([f"{_NAMES[verdict.failure_mode]}. Evidence:", *facts, way_out])
+
+
+def _said(value: object) -> str:
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, tuple):
+        return ", ".join(quote(str(item), 80) for item in value)
+    return str(value)
+
+
+_NAMES: dict[FailureMode, str] = {
+    FailureMode.LOOP: "You are repeating yourself without progress",
+    FailureMode.HALLUCINATED_TOOL: "You called a tool that does not exist",
+    FailureMode.DRIFT: "You have moved away from the objective",
+    FailureMode.CONTEXT_BLOAT: "Your context is filling up with what you no longer need",
+    FailureMode.FALSE_COMPLETION: "You claimed a result that the record does not show",
+    FailureMode.PREMATURE_END: "You stopped before the objective was reached",
+    FailureMode.STALL: "You have made no progress for a while",
+    FailureMode.INCOHERENCE: "Your output has become incoherent",
+    FailureMode.INTERRUPTION: "The run was interrupted",
+}
+
+
+def addressed(text: str) -> str:
+    """`text` marked as Lucid's, so that agent, transcript and replay can tell."""
+    return f"{LUCID_MARKER}\n{text}\n{LUCID_MARKER.replace('<', '</')}"

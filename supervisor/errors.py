@@ -1,0 +1,82 @@
+"""The errors Lucid raises; each class exists because someone catches it.
+
+::
+
+    SupervisorError
+    ├── PolicyError        a policy file has faults; `.problems` lists all of them
+    ├── TranscriptError    a transcript cannot be read or has no such session
+    ├── StoreError         the store cannot be opened, read or written
+    ├── DetectorError      a detector is unusable (a bad plugin, a bad configuration)
+    └── ActionError        an action could not be carried out
+        └── ActionUnavailable   the runtime lacks a capability the action needs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "ActionError",
+    "ActionUnavailable",
+    "DetectorError",
+    "PolicyError",
+    "Problem",
+    "StoreError",
+    "SupervisorError",
+    "TranscriptError",
+]
+
+
+class SupervisorError(Exception):
+    """Root of every error that Lucid raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of a policy, as `file:line:column: path: reason`.
+
+    >>> str(Problem("p.yaml", 9, 7, "rules[0].ladder[1]", "unknown action 'nugde'"))
+    "p.yaml:9:7: rules[0].ladder[1]: unknown action 'nugde'"
+    """
+
+    file: str
+    line: int
+    """From 1."""
+    column: int
+    """From 1, in characters."""
+    path: str
+    """Where in the document, such as `rules[1].ladder[0].rollback.to`; `document` for all of it."""
+    reason: str
+    """What is wrong and, where it is not plain, what to write instead."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.path}: {self.reason}"
+
+
+class PolicyError(SupervisorError):
+    """A policy has faults. `problems` holds every one, in file order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class TranscriptError(SupervisorError):
+    """A transcript cannot be read, or the session asked for is not there."""
+
+
+class StoreError(SupervisorError):
+    """The store cannot be opened, read or written."""
+
+
+class DetectorError(SupervisorError):
+    """A detector cannot be used: a plugin that breaks its contract."""
+
+
+class ActionError(SupervisorError):
+    """An action was tried and could not be carried out."""
+
+
+class ActionUnavailable(ActionError):
+    """The runtime lacks a capability that the action needs."""
