@@ -1,0 +1,1 @@
+"""From transcripts to entries: finding files, reading lines, typing records."""

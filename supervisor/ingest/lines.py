@@ -1,0 +1,167 @@
+"""`LineFile`: the lines of a transcript file, as they are appended to it.
+
+It knows lines and places, nothing of what is in them. Memory is bounded by one chunk and
+the longest line allowed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from supervisor.errors import TranscriptError
+
+__all__ = ["MAX_LINE", "Fault", "Line", "LineFile"]
+
+MAX_LINE = 32 * 1024 * 1024
+"""Bytes. The Messages API takes requests of up to 32 MB, so no longer line can be resumed."""
+
+_CHUNK = 256 * 1024
+_FINGERPRINT = 1024
+"""Bytes from the start by which a file is known again; a transcript's first line holds a
+uuid and a timestamp."""
+
+_WELL_FORMED = msgspec.json.Decoder(msgspec.Raw)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One complete line, without its newline, and where it stands."""
+
+    number: int
+    """From 1."""
+    offset: int
+    """Bytes from the start of the file."""
+    raw: bytes
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """What could not be read, where it stands and why. The rest of the file is read."""
+
+    number: int
+    offset: int
+    length: int
+    """Bytes that are left out; 0 where none are."""
+    message: str
+
+
+class LineFile:
+    """Follows one file. Empty lines are passed over; a missing file is waited for."""
+
+    def __init__(self, path: Path, *, max_line: int = MAX_LINE) -> None:
+        """`max_line` is in bytes; longer lines are skipped and never held."""
+        self.path = path
+        self._max_line = max_line
+        self._restart()
+
+    def _restart(self) -> None:
+        self._number = 1
+        self._offset = 0
+        self._held = bytearray()
+        self._length = 0
+        self._inode: tuple[int, int] | None = None
+        self._start = b""
+
+    @property
+    def pending(self) -> int:
+        """Bytes of the last line that no newline has ended yet."""
+        return self._length
+
+    def read_new(self) -> Iterator[Line | Fault]:
+        """What was appended since the last call, complete lines only.
+
+        A file that shrank or was replaced yields a fault and is read from its start.
+        Stopping in the middle is safe: the next call goes on with the next line.
+        Raises `TranscriptError` where the file is there and cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                yield from self._read(file)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise TranscriptError(
+                f"{self.path} cannot be read: {error.strerror}; check the path and its permissions"
+            ) from error
+
+    def take_rest(self) -> Line | Fault | None:
+        """The unterminated last line of a file that is finished: a line if it is whole
+        JSON, a fault if it is not, None if there is none. Call it after `read_new`."""
+        if not self._length:
+            return None
+        if self._length <= self._max_line and _is_json(self._held):
+            return self._end_line(b"", newline=0)
+        return Fault(
+            self._number,
+            self._offset,
+            self._length,
+            f"the last line of {self._length:,} bytes is unfinished: its writer was stopped "
+            "or is at work",
+        )
+
+    def _read(self, file: BinaryIO) -> Iterator[Line | Fault]:
+        status = os.fstat(file.fileno())
+        inode, start = (status.st_dev, status.st_ino), file.read(_FINGERPRINT)
+        message = self._changed(inode, start, status.st_size)
+        fault = Fault(self._number, self._offset, 0, message) if message else None
+        if fault is not None:
+            self._restart()
+        self._inode, self._start = inode, start
+        if fault is not None:
+            yield fault
+        file.seek(self._offset + self._length)
+        while chunk := file.read(_CHUNK):
+            yield from self._split(chunk)
+
+    def _changed(self, inode: tuple[int, int], start: bytes, size: int) -> str | None:
+        """Why this is not the file that was read before, grown; None if it is."""
+        seen = self._offset + self._length
+        known = min(len(self._start), seen)
+        if self._inode is None:
+            return None
+        if size < seen:
+            return f"the file shrank from {seen:,} to {size:,} bytes: it is read from its start"
+        if inode != self._inode or start[:known] != self._start[:known]:
+            return "the file was replaced by another, which is read from its start"
+        return None
+
+    def _split(self, chunk: bytes) -> Iterator[Line | Fault]:
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            ended = self._end_line(chunk[start:end])
+            start = end + 1
+            if ended is not None:
+                yield ended
+        self._hold(chunk[start:])
+
+    def _hold(self, piece: bytes) -> None:
+        self._length += len(piece)
+        if self._length > self._max_line:
+            self._held.clear()
+        else:
+            self._held += piece
+
+    def _end_line(self, piece: bytes, newline: int = 1) -> Line | Fault | None:
+        self._hold(piece)
+        number, offset, length, raw = self._number, self._offset, self._length, bytes(self._held)
+        self._held.clear()
+        self._length = 0
+        self._offset += length + newline
+        self._number += 1
+        if length > self._max_line:
+            message = f"a line of {length:,} bytes is skipped: the most is {self._max_line:,}"
+            return Fault(number, offset, length, message)
+        if not raw or raw.isspace():
+            return None
+        return Line(number, offset, raw)
+
+
+def _is_json(raw: bytes | bytearray) -> bool:
+    try:
+        _WELL_FORMED.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

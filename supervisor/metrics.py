@@ -1,0 +1,87 @@
+"""What Lucid tells Prometheus. Labels come from closed sets, never from a session."""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    start_http_server,
+)
+
+from supervisor.errors import SupervisorError
+
+__all__ = ["METRICS", "Metrics", "serve_metrics"]
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.entries = Counter(
+            "lucid_entries", "Transcript entries read.", ["kind"], registry=registry
+        )
+        self.verdicts = Counter(
+            "lucid_verdicts",
+            "Verdicts found by detectors.",
+            ["failure_mode", "detector", "severity"],
+            registry=registry,
+        )
+        self.decisions = Counter(
+            "lucid_decisions",
+            "Decisions taken on verdicts; action is empty where none was chosen.",
+            ["choice", "action"],
+            registry=registry,
+        )
+        self.outcomes = Counter(
+            "lucid_outcomes",
+            "Outcomes of actions, as measured on the entries that followed.",
+            ["failure_mode", "action", "status"],
+            registry=registry,
+        )
+        self.open_sessions = Gauge(
+            "lucid_open_sessions", "Sessions under supervision now.", registry=registry
+        )
+        self.last_progress = Gauge(
+            "lucid_last_progress_timestamp_seconds",
+            "Unix time at which the newest entry was judged.",
+            registry=registry,
+        )
+        self.ingest_lag = Histogram(
+            "lucid_ingest_lag_seconds",
+            "From an entry's own time to the time it was judged.",
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=registry,
+        )
+        self.detector_errors = Counter(
+            "lucid_detector_errors",
+            "Detectors that raised and were switched off for a session.",
+            ["detector"],
+            registry=registry,
+        )
+        self.incidents = Counter(
+            "lucid_incidents",
+            "What went wrong in reading, storing or acting, by where.",
+            ["source"],
+            registry=registry,
+        )
+
+
+METRICS = Metrics()
+"""The process's metrics, on the default registry."""
+
+
+def serve_metrics(port: int, host: str = "127.0.0.1") -> None:
+    """Serve `/metrics` on `host:port` from a background thread until the process ends.
+
+    Raises `SupervisorError` where the port cannot be had.
+    """
+    try:
+        start_http_server(port, addr=host)
+    except OSError as error:
+        raise SupervisorError(
+            f"cannot serve metrics on {host}:{port}: {error.strerror}. "
+            "Choose another port with --metrics-port."
+        ) from error

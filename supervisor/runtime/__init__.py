@@ -1,0 +1,1 @@
+"""The shell around the pure core: sessions, agents, plugins, recovery under way."""

@@ -1,0 +1,136 @@
+"""`Judge`: stored entries in, verdicts out. The same live, on replay and in a scan.
+
+A judge keeps, for each transcript and agent of one session, the reader that types its
+raw entries, the detectors and the checkpoints. It is pure: no clock, store or network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import partial
+
+import msgspec
+
+from supervisor.core.checkpoint import Checkpoints
+from supervisor.core.detector import Detector, DetectorConfig
+from supervisor.core.entry import Entry, Unknown
+from supervisor.core.verdict import Verdict
+from supervisor.ingest.claude_code import TranscriptReader
+from supervisor.store.interface import StoredEntry
+
+__all__ = ["Judge", "Judged", "Trouble"]
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """Something that went wrong while judging, and where. The agent is not concerned."""
+
+    source: str
+    """`ingest`, or `detector:NAME`."""
+    seq: int | None
+    message: str
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What one raw entry came to."""
+
+    entries: tuple[Entry, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+
+
+class _Agent:
+    """One agent of one transcript: its reader, detectors and checkpoints."""
+
+    def __init__(self, reader: TranscriptReader, detectors: list[Detector]) -> None:
+        self.reader = reader
+        self.detectors = detectors
+        self.checkpoints = Checkpoints()
+
+
+class Judge:
+    """Types and judges the entries of one session, transcript by transcript."""
+
+    def __init__(
+        self,
+        session_id: str,
+        detectors: Mapping[str, type[Detector]],
+        configs: Mapping[str, DetectorConfig],
+    ) -> None:
+        """Detectors without an entry in `configs` run with their defaults."""
+        self.session_id = session_id
+        self._kinds = [
+            (kind, config)
+            for name, kind in sorted(detectors.items())
+            if (config := configs.get(name) or kind.Config()).enabled
+        ]
+        self._agents: dict[tuple[str, str], _Agent] = {}
+
+    def observe(self, stored: StoredEntry) -> Judged:
+        """Take the session's next raw entry. Amortised O(1); never raises."""
+        agent = self._agent(stored)
+        entries = agent.reader.read(stored.raw, stored.seq, inherited=stored.inherited)
+        verdicts: list[Verdict] = []
+        troubles: list[Trouble] = []
+        for entry in entries:
+            agent.checkpoints.observe(entry)
+            if isinstance(entry, Unknown) and entry.problem:
+                troubles.append(Trouble("ingest", entry.seq, entry.problem))
+            for detector in agent.detectors:
+                found = self._ask(detector, partial(detector.observe, entry), entry.seq, troubles)
+                if not entry.inherited:
+                    verdicts.extend(found)
+        return Judged(entries, tuple(verdicts), tuple(troubles))
+
+    def tick(self, now: datetime) -> Judged:
+        """Tell every detector the time."""
+        return self._ask_all(lambda detector: detector.tick(now))
+
+    def finish(self) -> Judged:
+        """Tell every detector that no entry follows."""
+        return self._ask_all(lambda detector: detector.finish())
+
+    def checkpoints(self, transcript: str, agent_id: str | None = None) -> Checkpoints | None:
+        """The checkpoints of one agent's transcript, if any of it was seen."""
+        for (name, _), agent in self._agents.items():
+            if name == transcript and agent.reader.agent_id == agent_id:
+                return agent.checkpoints
+        return None
+
+    def _agent(self, stored: StoredEntry) -> _Agent:
+        key = (stored.transcript, stored.subpath)
+        agent = self._agents.get(key)
+        if agent is None:
+            reader = TranscriptReader(self.session_id, stored.transcript, stored.agent_id)
+            detectors = [make(config) for make, config in self._kinds]
+            agent = self._agents[key] = _Agent(reader, detectors)
+        return agent
+
+    def _ask_all(self, question: Callable[[Detector], Iterable[Verdict]]) -> Judged:
+        verdicts: list[Verdict] = []
+        troubles: list[Trouble] = []
+        for agent in self._agents.values():
+            for detector in agent.detectors:
+                verdicts.extend(self._ask(detector, partial(question, detector), None, troubles))
+        return Judged((), tuple(verdicts), tuple(troubles))
+
+    def _ask(
+        self,
+        detector: Detector,
+        question: Callable[[], Iterable[Verdict]],
+        seq: int | None,
+        troubles: list[Trouble],
+    ) -> tuple[Verdict, ...]:
+        """One detector's answer; one that raises is switched off for the session."""
+        try:
+            return tuple(question())
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            self._kinds = [
+                (kind, config) for kind, config in self._kinds if kind.name != detector.name
+            ]
+            for agent in self._agents.values():
+                # A new list: the caller may be walking the old one.
+                agent.detectors = [kept for kept in agent.detectors if kept.name != detector.name]
+            said = f"switched off for this session: it raised {type(error).__name__}: {error}"
+            troubles.append(Trouble(f"detector:{detector.name}", seq, said))
+            return ()

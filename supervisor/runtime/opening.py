@@ -1,0 +1,112 @@
+"""How a supervised session begins: afresh, or from a history that is already there."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+from claude_agent_sdk import ClaudeAgentOptions, SessionKey, project_key_for_directory
+
+from supervisor.errors import TranscriptError
+from supervisor.ingest.lines import Line, LineFile
+from supervisor.runtime.fork import local_transcript
+from supervisor.runtime.supervision import Supervision
+from supervisor.store.codec import encode, identify
+from supervisor.store.interface import Store
+
+__all__ = ["Opening", "take_history", "where_to_begin"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Where a session begins."""
+
+    session_id: str
+    """The session, as Lucid and the caller know it."""
+    sdk_session_id: str
+    """The transcript it begins or goes on in."""
+    project_key: str
+    options: ClaudeAgentOptions
+    """The caller's, made to begin there."""
+    resumes: bool
+
+    @property
+    def key(self) -> SessionKey:
+        """The transcript's key in any session store."""
+        return SessionKey(project_key=self.project_key, session_id=self.sdk_session_id)
+
+
+async def where_to_begin(options: ClaudeAgentOptions, store: Store) -> Opening:
+    """Settle which session the options begin or resume.
+
+    A session that was rolled back goes on in its newest fork. With `fork_session` the
+    SDK makes a new session of its own, and so it is one here.
+    """
+    project_key = project_key_for_directory(options.cwd)
+    resumed = options.resume or await _newest(options, project_key)
+    if resumed is None or options.fork_session:
+        new = options.session_id or str(uuid4())
+        if not options.continue_conversation:
+            options = replace(options, session_id=new)
+        return Opening(new, new, project_key, options, resumes=False)
+    session_id = head = resumed
+    try:
+        row = await store.session(resumed)
+    except TranscriptError:
+        log.debug("session %s is not in the store: its history is read where it is", resumed)
+    else:
+        session_id, head = row.session_id, row.head or resumed
+    options = replace(options, resume=head, continue_conversation=False)
+    return Opening(session_id, head, project_key, options, resumes=True)
+
+
+async def _newest(options: ClaudeAgentOptions, project_key: str) -> str | None:
+    """The session that `continue_conversation` means, as the SDK would choose it."""
+    if not options.continue_conversation:
+        return None
+    if options.session_store is not None:
+        listed = await options.session_store.list_sessions(project_key)
+        newest = max(listed, key=lambda session: session["mtime"], default=None)
+        return newest["session_id"] if newest else None
+    folder = local_transcript(project_key, "any", options.env).parent
+    files = [file for file in folder.glob("*.jsonl") if not file.name.startswith("agent-")]
+    return max(files, key=_modified).stem if files else None
+
+
+def _modified(file: Path) -> float:
+    return os.stat(file).st_mtime
+
+
+async def take_history(opening: Opening, supervision: Supervision) -> None:
+    """Bring the resumed transcript's earlier entries into the store, where they are not
+    there yet, and prime the detectors with all of them."""
+    newest = await supervision.prime(opening.sdk_session_id)
+    newer = _newer(await _history(opening), newest)
+    if newer:
+        await supervision.take(opening.key, newer, inherited=True)
+
+
+async def _history(opening: Opening) -> list[bytes]:
+    store = opening.options.session_store
+    if store is not None:
+        entries = await store.load(opening.key)
+        return [encode(entry) for entry in entries or []]
+    path = local_transcript(opening.project_key, opening.sdk_session_id, opening.options.env)
+    return [item.raw for item in LineFile(path).read_new() if isinstance(item, Line)]
+
+
+def _newer(raws: list[bytes], newest: str | None) -> list[bytes]:
+    """Those that are not stored yet. Behind the newest stored uuid, entries without one
+    are left out: they cannot be told from the same ones mirrored, and hold bookkeeping."""
+    if newest is None:
+        return raws
+    uuids = [identify(raw).uuid for raw in raws]
+    if newest not in uuids:
+        return []
+    known = len(uuids) - uuids[::-1].index(newest)
+    return [raw for raw, uuid in zip(raws[known:], uuids[known:], strict=True) if uuid]

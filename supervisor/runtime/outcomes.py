@@ -1,0 +1,204 @@
+"""`Outcomes`: whether actions helped, read off the entries that follow them.
+
+An action takes effect at an entry: a nudge with the tool result it was shown beside, a
+prompt or a rollback with Lucid's own prompt. From there its window is open:
+
+- the same failure, found on a call made after the effect: *failed*;
+- `WINDOW` tool results without it, or the end of the turn: *cleared*;
+- the turn ends before the effect: *superseded*;
+- `PATIENCE` tool results come and the text that is queued was shown beside none of them
+  (calls of unknown tools have no boundary): *failed*;
+- the same failure again after *cleared*: *relapsed*.
+
+Pure: entries, verdicts and time in, outcomes out.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from supervisor.core.decision import Decision
+from supervisor.core.entry import Entry, Origin, Prompt, ToolCall, ToolResult
+from supervisor.core.outcome import Outcome, OutcomeStatus
+from supervisor.core.verdict import Verdict
+
+__all__ = ["PATIENCE", "WINDOW", "Outcomes"]
+
+WINDOW = 5
+"""Tool results without the failure that count as cleared. Longer than the three repeats
+that a loop needs to show again, short enough that a session has time for a next rung."""
+
+PATIENCE = 3
+"""Tool results that a queued text may miss before another action must do."""
+
+_REMEMBERED = 256
+"""How many cleared failures are kept, to know a relapse by."""
+
+
+@dataclass
+class _Open:
+    """An action whose outcome is still to come."""
+
+    decision: Decision
+    did: str = ""
+    queued: bool = False
+    missed: int = 0
+    beside_call: str | None = None
+    effect_seq: int | None = None
+    calls: int = 0
+    results: int = 0
+
+
+class Outcomes:
+    """The open actions of one session, at most one for each agent. Each call is O(1)."""
+
+    def __init__(self, concerns: Callable[[Decision, Verdict], bool]) -> None:
+        """`concerns(decision, verdict)`: would the decision's rule act on the verdict?"""
+        self._concerns = concerns
+        self._open: dict[str | None, _Open] = {}
+        self._cleared: OrderedDict[tuple[str | None, str, str], Decision] = OrderedDict()
+
+    def is_open(self, agent_id: str | None) -> bool:
+        """Whether an action for this agent waits for its outcome."""
+        return agent_id in self._open
+
+    def is_pending(self, decision: Decision) -> bool:
+        """Whether this decision's action waits for its outcome."""
+        action = self._open.get(decision.verdict.agent_id)
+        return action is not None and action.decision.id == decision.id
+
+    def opened(self, decision: Decision) -> None:
+        """An action was decided; its effect is still to come."""
+        self._open[decision.verdict.agent_id] = _Open(decision)
+
+    def acted(self, decision: Decision, did: str) -> None:
+        """The action was carried out; `did` says how."""
+        if self.is_pending(decision):
+            self._open[decision.verdict.agent_id].did = did
+
+    def queued(self, decision: Decision) -> None:
+        """The action's text waits for a tool boundary."""
+        if self.is_pending(decision):
+            self._open[decision.verdict.agent_id].queued = True
+
+    def shown(self, decision: Decision, call_id: str) -> None:
+        """The action's text will be read beside the result of this call."""
+        if self.is_pending(decision):
+            self._open[decision.verdict.agent_id].beside_call = call_id
+
+    def observe(self, entry: Entry, now: datetime) -> list[Outcome]:
+        """Take the session's next entry; returns what it settles."""
+        action = self._open.get(entry.agent_id)
+        if action is None or entry.inherited:
+            return []
+        if action.effect_seq is None:
+            return self._await_effect(action, entry, now)
+        if isinstance(entry, ToolCall):
+            action.calls += 1
+        if isinstance(entry, ToolResult) and action.calls:
+            action.results += 1
+        if action.results < WINDOW:
+            return []
+        reason = f"{WINDOW} tool results without it"
+        return [self._settle(action, OutcomeStatus.CLEARED, entry.seq, now, reason)]
+
+    def _await_effect(self, action: _Open, entry: Entry, now: datetime) -> list[Outcome]:
+        if self._takes_effect(action, entry):
+            action.effect_seq = entry.seq
+        elif action.queued and action.beside_call is None and isinstance(entry, ToolResult):
+            action.missed += 1
+            if action.missed == PATIENCE:
+                reason = f"no tool boundary to show it at in {PATIENCE} tool results"
+                return [self._settle(action, OutcomeStatus.FAILED, entry.seq, now, reason)]
+        return []
+
+    @staticmethod
+    def _takes_effect(action: _Open, entry: Entry) -> bool:
+        if isinstance(entry, ToolResult):
+            return entry.call_id == action.beside_call
+        return isinstance(entry, Prompt) and entry.origin is Origin.LUCID
+
+    def judged(self, verdict: Verdict, now: datetime) -> list[Outcome]:
+        """Take a verdict, before it is decided on; returns what it settles."""
+        action = self._open.get(verdict.agent_id)
+        if action is not None:
+            if not self._shows_failure(action, verdict):
+                return []
+            reason = f"{verdict.failure_mode} again at entry {verdict.seq}"
+            return [self._settle(action, OutcomeStatus.FAILED, verdict.seq, now, reason)]
+        decision = self._cleared.pop(_failure(verdict), None)
+        if decision is None:
+            return []
+        reason = f"{verdict.failure_mode} came back at entry {verdict.seq}"
+        return [_outcome(decision, OutcomeStatus.RELAPSED, verdict.seq, now, reason)]
+
+    def _shows_failure(self, action: _Open, verdict: Verdict) -> bool:
+        return (
+            action.effect_seq is not None
+            and action.calls > 0
+            and verdict.seq > action.effect_seq
+            and self._concerns(action.decision, verdict)
+        )
+
+    def failed(self, decision: Decision, seq: int, now: datetime, reason: str) -> list[Outcome]:
+        """The action could not be carried out."""
+        return self._end(decision, OutcomeStatus.FAILED, seq, now, reason)
+
+    def superseded(self, decision: Decision, seq: int, now: datetime, reason: str) -> list[Outcome]:
+        """Something else came before the action."""
+        return self._end(decision, OutcomeStatus.SUPERSEDED, seq, now, reason)
+
+    def turn_ended(self, seq: int, now: datetime, stopped: str | None = None) -> list[Outcome]:
+        """The agents yielded, or were stopped and why: settle what is open."""
+        settled = []
+        for action in list(self._open.values()):
+            if stopped is not None:
+                status, reason = OutcomeStatus.SUPERSEDED, stopped
+            elif action.effect_seq is None:
+                status, reason = OutcomeStatus.SUPERSEDED, "the turn ended before it took effect"
+            else:
+                status, reason = OutcomeStatus.CLEARED, "the turn ended without it"
+            settled.append(self._settle(action, status, seq, now, reason))
+        return settled
+
+    def _end(
+        self, decision: Decision, status: OutcomeStatus, seq: int, now: datetime, reason: str
+    ) -> list[Outcome]:
+        if not self.is_pending(decision):
+            return []
+        return [self._settle(self._open[decision.verdict.agent_id], status, seq, now, reason)]
+
+    def _settle(
+        self, action: _Open, status: OutcomeStatus, seq: int, now: datetime, reason: str
+    ) -> Outcome:
+        verdict = action.decision.verdict
+        del self._open[verdict.agent_id]
+        if status is OutcomeStatus.CLEARED:
+            self._cleared[_failure(verdict)] = action.decision
+            if len(self._cleared) > _REMEMBERED:
+                self._cleared.popitem(last=False)
+        return _outcome(action.decision, status, seq, now, reason, action.did)
+
+
+def _failure(verdict: Verdict) -> tuple[str | None, str, str]:
+    return verdict.agent_id, verdict.failure_mode, verdict.key
+
+
+def _outcome(
+    decision: Decision, status: OutcomeStatus, seq: int, now: datetime, reason: str, did: str = ""
+) -> Outcome:
+    return Outcome(
+        session_id=decision.session_id,
+        decision_id=decision.id,
+        action=decision.action or "",
+        failure_mode=decision.verdict.failure_mode,
+        agent_id=decision.verdict.agent_id,
+        status=status,
+        seq=seq,
+        at=now,
+        reason=reason,
+        did=did,
+    )

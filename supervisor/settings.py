@@ -1,0 +1,75 @@
+"""Settings of a process: where things are. Read once, from the environment and a file.
+
+What to do about failures is the policy's business, and how to detect them each
+detector's; there is no fourth place.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from supervisor.errors import SupervisorError
+
+__all__ = ["Settings", "read_settings"]
+
+
+def _default_store() -> Path:
+    return platformdirs.user_data_path("lucid", appauthor=False) / "lucid.db"
+
+
+class Settings(BaseSettings):
+    """Where this process keeps and shows things.
+
+    Each comes from the environment (`LUCID_STORE`, ...), else from `lucid.toml` in the
+    user's configuration folder, else from the default.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LUCID_", extra="forbid", frozen=True)
+
+    store: Path = Field(default_factory=_default_store)
+    """The SQLite file that transcripts are kept in."""
+    policy: str = "default"
+    """A policy file, or the name of one that Lucid ships."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """Where `/metrics` is served on loopback; not at all if unset."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before the file; no `.env` files, no secrets folder."""
+        file = TomlConfigSettingsSource(settings_cls, toml_file=settings_file())
+        return init_settings, env_settings, file
+
+
+def settings_file() -> Path:
+    """Where the settings file is looked for; it need not be there."""
+    return platformdirs.user_config_path("lucid", appauthor=False) / "lucid.toml"
+
+
+def read_settings() -> Settings:
+    """The settings, or a `SupervisorError` that lists every fault."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "\n".join(
+            f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise SupervisorError(
+            f"settings (LUCID_* in the environment, or {settings_file()}):\n{faults}"
+        ) from error

@@ -1,0 +1,93 @@
+"""How raw entries become bytes and back, and what a store reads in them."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import cast
+
+import msgspec
+from claude_agent_sdk import SessionStoreEntry
+
+__all__ = ["Identity", "decode", "encode", "identify", "pack", "place_of", "unpack"]
+
+_COMPRESS_FROM = 4096
+_LEVEL = 6
+
+
+class _ForkedFrom(msgspec.Struct, rename="camel"):
+    session_id: str | None = None
+
+
+class Identity(msgspec.Struct, rename="camel"):
+    """What tells an entry from others, and where it was copied from."""
+
+    uuid: str | None = None
+    forked_from: _ForkedFrom | None = None
+
+
+_IDENTITY = msgspec.json.Decoder(Identity)
+
+
+def encode(entry: Mapping[str, object]) -> bytes:
+    """An entry as one line of compact JSON, as the CLI writes it.
+
+    Whatever `json.loads` can produce comes back equal from `decode`: integers of any
+    size, NaN, and lone surrogates, which UTF-8 cannot hold and which are escaped.
+    """
+    try:
+        return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(entry, separators=(",", ":")).encode()
+
+
+def decode(raw: bytes) -> SessionStoreEntry | None:
+    """A raw line as the SDK wants it; None where it is no JSON object."""
+    try:
+        entry = json.loads(raw.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+    return cast("SessionStoreEntry", entry) if isinstance(entry, dict) else None
+
+
+def identify(raw: bytes) -> Identity:
+    """Who an entry is; nobody where the line cannot be read."""
+    try:
+        found = _IDENTITY.decode(raw)
+    except (ValueError, RecursionError):
+        found = _identify_slowly(raw)
+    if found.uuid is not None and not found.uuid.isascii():
+        found.uuid = None  # a lone surrogate in it would be no text to a database
+    return found
+
+
+def _identify_slowly(raw: bytes) -> Identity:
+    """For lines that msgspec refuses: lone surrogates, NaN, fields of a wrong type."""
+    entry = decode(raw)
+    identity = Identity()
+    for name in ("uuid", "forkedFrom") if entry is not None else ():
+        with suppress(msgspec.ValidationError):
+            part = msgspec.convert({name: cast("dict[str, object]", entry).get(name)}, Identity)
+            identity.uuid = identity.uuid or part.uuid
+            identity.forked_from = identity.forked_from or part.forked_from
+    return identity
+
+
+def place_of(offset: int, raw: bytes) -> str:
+    """The identity of a line that has no uuid: where it stood, and what it was."""
+    return f"{offset}:{zlib.crc32(raw):08x}"
+
+
+def pack(raw: bytes) -> tuple[bool, bytes]:
+    """A raw entry as it is kept: compressed from 4 KiB, where that makes it smaller."""
+    if len(raw) < _COMPRESS_FROM:
+        return False, raw
+    small = zlib.compress(raw, _LEVEL)
+    return (True, small) if len(small) < len(raw) else (False, raw)
+
+
+def unpack(compressed: bool, kept: bytes) -> bytes:
+    """The raw entry that was packed."""
+    return zlib.decompress(kept) if compressed else kept

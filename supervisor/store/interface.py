@@ -1,0 +1,257 @@
+"""`Store`: what Lucid keeps, whichever database keeps it.
+
+A store holds raw entries verbatim and everything that was concluded from them. It is
+also a session store of the Agent SDK, so an agent's transcript can be mirrored into it
+and resumed from it.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import msgspec
+from claude_agent_sdk import (
+    SessionKey,
+    SessionListSubkeysKey,
+    SessionStore,
+    SessionStoreEntry,
+    SessionStoreListEntry,
+    SessionSummaryEntry,
+)
+
+from supervisor.core.decision import Decision
+from supervisor.core.intent import Intent
+from supervisor.core.outcome import Outcome
+from supervisor.core.session import SessionState
+from supervisor.core.verdict import Verdict
+from supervisor.store.codec import encode
+
+__all__ = ["Incident", "Recorded", "SessionRow", "Store", "StoredEntry"]
+
+_AGENT_PATH = re.compile(r"(?:.*/)?(?:agent-)?(?P<id>[^/]+)", re.DOTALL)
+
+
+class StoredEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One raw entry and its place in its session."""
+
+    session_id: str
+    seq: int
+    """From 1 and without gaps, over all transcripts of the session."""
+    transcript: str
+    """The SDK session id; a subagent's is its parent's."""
+    subpath: str = ""
+    """Where a subagent's transcript stands under that id; empty for the main one."""
+    uuid: str | None = None
+    inherited: bool = False
+    """Copied from an earlier transcript."""
+    raw: bytes
+
+    @property
+    def agent_id(self) -> str | None:
+        """The subagent whose entry this is; None for the main agent."""
+        found = _AGENT_PATH.fullmatch(self.subpath)
+        return found["id"] if found else None
+
+
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A session at a glance. Times are zone-aware."""
+
+    session_id: str
+    project_key: str
+    created_at: datetime
+    updated_at: datetime
+    state: SessionState
+    state_reason: str = ""
+    head: str | None = None
+    """The SDK session id in which the work goes on."""
+    objective: str | None = None
+    cwd: str | None = None
+    policy: str | None = None
+    """The policy's text."""
+    entries: int = 0
+    """Entries ever numbered; the newest one's `seq`."""
+    verdicts: int = 0
+    interventions: int = 0
+    """Decisions to act."""
+
+
+class Incident(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that went wrong on Lucid's side of a session.
+
+    Recorded once for equal `seq`, `source`, `place` and `message`; the first time counts.
+    """
+
+    session_id: str
+    seq: int | None = None
+    at: datetime
+    source: str
+    """The part of Lucid: `ingest`, `detector:loop`, `action:rollback`, `store`."""
+    place: str = ""
+    """Where, for a person: a file, line and offset, or an entry."""
+    message: str
+
+
+Recorded = Verdict | Decision | Outcome | Intent | Incident
+
+
+class Store(SessionStore):
+    """Keeps sessions. Every method raises `StoreError` where the database fails.
+
+    Use it as an async context manager, or call `open` and `close`.
+    """
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Open the database; create it, or bring it up to date, where need be."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the database. Closing twice is harmless."""
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @abstractmethod
+    async def write(
+        self,
+        key: SessionKey,
+        raws: Sequence[bytes],
+        *,
+        session_id: str | None = None,
+        inherited: bool | None = None,
+        offsets: Sequence[int] | None = None,
+    ) -> list[StoredEntry]:
+        """Store raw entries; durable when it returns. Returns those that were new.
+
+        An entry whose `uuid` its transcript holds already is left out. So is, where
+        `offsets` says where each raw stands in its file, one without a uuid that was
+        read from the same offset before with the same content; other entries without a
+        uuid are always new.
+
+        A transcript unknown so far belongs to `session_id`, which is created if need be;
+        else to the session of the same SDK session id, else to that of the transcript it
+        was forked from, else to a new session named as the SDK session id (with a number
+        added where another project has one of that name).
+
+        `inherited` says whether all of them are; None goes by their `forkedFrom`.
+        """
+
+    async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
+        """Store what the SDK mirrors; see `write`."""
+        await self.write(key, [encode(entry) for entry in entries])
+
+    @abstractmethod
+    async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
+        """A transcript's entries, for the SDK to resume from; None where it is unknown.
+
+        Raw lines that are no JSON objects are left out; `entries` gives them.
+        """
+
+    @abstractmethod
+    async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
+        """The main transcripts of a project, newest first."""
+
+    @abstractmethod
+    async def list_session_summaries(self, project_key: str) -> list[SessionSummaryEntry]:
+        """The SDK's digests of the main transcripts of a project, newest first."""
+
+    @abstractmethod
+    async def delete(self, key: SessionKey) -> None:
+        """Delete a transcript; a main one with its subagents'. A session without any
+        transcript left goes with all that was recorded of it; otherwise the numbers of
+        the deleted entries are not given again."""
+
+    @abstractmethod
+    async def list_subkeys(self, key: SessionListSubkeysKey) -> list[str]:
+        """The subpaths of the subagent transcripts of an SDK session."""
+
+    @abstractmethod
+    async def create_session(
+        self,
+        session_id: str,
+        *,
+        project_key: str,
+        head: str | None = None,
+        objective: str | None = None,
+        cwd: str | None = None,
+        policy: str | None = None,
+        state: SessionState = SessionState.RUNNING,
+    ) -> SessionRow:
+        """Create a session, or return the one of this id as it stands."""
+
+    @abstractmethod
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        state: SessionState | None = None,
+        state_reason: str | None = None,
+        head: str | None = None,
+        objective: str | None = None,
+        cwd: str | None = None,
+        policy: str | None = None,
+    ) -> None:
+        """Set what is given; None leaves as is. Raises `TranscriptError` where there is
+        no such session."""
+
+    @abstractmethod
+    async def session(self, session_id: str) -> SessionRow:
+        """The session of this id, or of the one id that begins so. The id of one of its
+        transcripts will do.
+
+        Raises `TranscriptError` where there is none, naming the nearest ids, or several.
+        """
+
+    @abstractmethod
+    async def sessions(self, limit: int = 100) -> list[SessionRow]:
+        """The sessions, the last changed first."""
+
+    @abstractmethod
+    def entries(
+        self, session_id: str, *, after: int = 0, transcript: str | None = None
+    ) -> AsyncIterator[StoredEntry]:
+        """The entries of a session whose `seq` is greater than `after`, in order, read in
+        batches; of one SDK session id and its subagents if `transcript` says so.
+
+        Raises `TranscriptError` where there is no such session.
+        """
+
+    @abstractmethod
+    async def record(self, *items: Recorded) -> None:
+        """Record all of them in one transaction. What is recorded already stays as it is,
+        so doing it twice is harmless. Raises `TranscriptError` where a session is unknown.
+        """
+
+    @abstractmethod
+    async def verdicts(self, session_id: str) -> list[Verdict]:
+        """The verdicts on a session, by the entry they are on."""
+
+    @abstractmethod
+    async def decisions(self, session_id: str) -> list[Decision]:
+        """The decisions in a session, by the entry of their verdict."""
+
+    @abstractmethod
+    async def outcomes(self, session_id: str) -> list[Outcome]:
+        """The outcomes in a session, by the entry that settled them."""
+
+    @abstractmethod
+    async def intents(self, session_id: str) -> list[Intent]:
+        """The tool calls that were about to run, in order."""
+
+    @abstractmethod
+    async def incidents(self, session_id: str) -> list[Incident]:
+        """What went wrong on Lucid's side, in order."""

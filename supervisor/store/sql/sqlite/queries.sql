@@ -1,0 +1,172 @@
+-- Named statements. A block runs from its `-- name:` line to the next.
+
+-- name: insert_session
+INSERT INTO session (
+    id, project_key, created_at, updated_at, state, state_reason, head, objective, cwd, policy
+)
+VALUES (:id, :project_key, :now, :now, :state, '', :head, :objective, :cwd, :policy)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: update_session
+UPDATE session
+SET
+    updated_at = :now,
+    state = coalesce(:state, state),
+    state_reason = coalesce(:state_reason, state_reason),
+    head = coalesce(:head, head),
+    objective = coalesce(:objective, objective),
+    cwd = coalesce(:cwd, cwd),
+    policy = coalesce(:policy, policy)
+WHERE id = :id;
+
+-- name: advance_session
+UPDATE session
+SET updated_at = :now, last_seq = :last_seq
+WHERE key = :session_key;
+
+-- name: delete_empty_session
+DELETE FROM session
+WHERE key = :session_key AND NOT EXISTS (
+    SELECT 1 FROM transcript WHERE transcript.session_key = session.key
+);
+
+-- name: session_key
+SELECT key FROM session WHERE id = :id;
+
+-- name: session_of_key
+SELECT id, last_seq FROM session WHERE key = :session_key;
+
+-- name: session_rows
+SELECT
+    s.id AS session_id,
+    s.project_key,
+    s.created_at,
+    s.updated_at,
+    s.state,
+    s.state_reason,
+    s.head,
+    s.objective,
+    s.cwd,
+    s.policy,
+    s.last_seq AS entries,
+    (SELECT count(*) FROM verdict AS v WHERE v.session_key = s.key) AS verdicts,
+    (
+        SELECT count(*) FROM decision AS d
+        WHERE d.session_key = s.key AND d.choice = 'act'
+    ) AS interventions
+FROM session AS s
+WHERE :id IS NULL OR s.id = :id
+ORDER BY s.updated_at DESC, s.key DESC
+LIMIT :limit;
+
+-- name: sessions_by_prefix
+SELECT id FROM session WHERE substr(id, 1, length(:prefix)) = :prefix
+UNION
+SELECT s.id
+FROM transcript AS t INNER JOIN session AS s ON t.session_key = s.key
+WHERE substr(t.sdk_session_id, 1, length(:prefix)) = :prefix
+ORDER BY 1
+LIMIT :limit;
+
+-- name: recent_session_ids
+SELECT id FROM session ORDER BY updated_at DESC LIMIT :limit;
+
+-- name: insert_transcript
+INSERT INTO transcript (session_key, project_key, sdk_session_id, subpath, updated_at)
+VALUES (:session_key, :project_key, :sdk_session_id, :subpath, :now);
+
+-- name: transcript
+SELECT key, session_key, summary
+FROM transcript
+WHERE project_key = :project_key AND sdk_session_id = :sdk_session_id AND subpath = :subpath;
+
+-- name: session_of_sdk_session
+SELECT session_key FROM transcript
+WHERE project_key = :project_key AND sdk_session_id = :sdk_session_id
+ORDER BY subpath
+LIMIT 1;
+
+-- name: advance_transcript
+UPDATE transcript
+SET updated_at = :now, summary = :summary
+WHERE key = :transcript_key;
+
+-- name: delete_transcript
+DELETE FROM transcript
+WHERE project_key = :project_key AND sdk_session_id = :sdk_session_id AND subpath = :subpath;
+
+-- name: delete_sdk_session
+DELETE FROM transcript WHERE project_key = :project_key AND sdk_session_id = :sdk_session_id;
+
+-- name: sdk_sessions
+SELECT sdk_session_id, updated_at, summary
+FROM transcript
+WHERE project_key = :project_key AND subpath = ''
+ORDER BY updated_at DESC;
+
+-- name: subpaths
+SELECT subpath FROM transcript
+WHERE project_key = :project_key AND sdk_session_id = :sdk_session_id AND subpath <> ''
+ORDER BY key;
+
+-- name: insert_entry
+INSERT INTO entry (
+    session_key, seq, transcript_key, uuid, place, inherited, compressed, raw
+)
+SELECT :session_key, :seq, :transcript_key, :uuid, :place, :inherited, :compressed, :raw
+WHERE
+    NOT EXISTS (SELECT 1 FROM entry WHERE transcript_key = :transcript_key AND uuid = :uuid)
+    AND NOT EXISTS (SELECT 1 FROM entry WHERE transcript_key = :transcript_key AND place = :place);
+
+-- name: raws_of_transcript
+SELECT compressed, raw FROM entry WHERE transcript_key = :transcript_key ORDER BY seq;
+
+-- name: entries_after
+SELECT
+    e.seq, t.sdk_session_id, t.subpath, e.uuid, e.inherited, e.compressed, e.raw
+FROM entry AS e INNER JOIN transcript AS t ON e.transcript_key = t.key
+WHERE
+    e.session_key = :session_key AND e.seq > :after
+    AND (:transcript IS NULL OR t.sdk_session_id = :transcript)
+ORDER BY e.seq
+LIMIT :limit;
+
+-- name: insert_verdict
+INSERT INTO verdict (session_key, id, seq, detector, failure_mode, severity, confidence, body)
+VALUES (:session_key, :id, :seq, :detector, :failure_mode, :severity, :confidence, :body)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_decision
+INSERT INTO decision (session_key, id, seq, at, choice, rule, action, verdict_id, body)
+VALUES (:session_key, :id, :seq, :at, :choice, :rule, :action, :verdict_id, :body)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_outcome
+INSERT INTO outcome (session_key, decision_id, status, seq, at, body)
+VALUES (:session_key, :decision_id, :status, :seq, :at, :body)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_intent
+INSERT INTO intent (session_key, agent_id, call_id, tool, at, body)
+VALUES (:session_key, :agent_id, :call_id, :tool, :at, :body)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_incident
+INSERT INTO incident (session_key, seq, source, place, message, at, body)
+VALUES (:session_key, :seq, :source, :place, :message, :at, :body)
+ON CONFLICT DO NOTHING;
+
+-- name: verdicts
+SELECT body FROM verdict WHERE session_key = :session_key ORDER BY seq, rowid;
+
+-- name: decisions
+SELECT body FROM decision WHERE session_key = :session_key ORDER BY seq, rowid;
+
+-- name: outcomes
+SELECT body FROM outcome WHERE session_key = :session_key ORDER BY seq, rowid;
+
+-- name: intents
+SELECT body FROM intent WHERE session_key = :session_key ORDER BY rowid;
+
+-- name: incidents
+SELECT body FROM incident WHERE session_key = :session_key ORDER BY rowid;

@@ -1,0 +1,105 @@
+-- The whole schema as it stands. A change goes here and into a new migration.
+-- Times are microseconds since 1970-01-01 UTC. Bodies are JSON.
+
+CREATE TABLE session (
+    key INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    project_key TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    state_reason TEXT NOT NULL,
+    head TEXT,
+    objective TEXT,
+    cwd TEXT,
+    policy TEXT,
+    last_seq INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE INDEX session_by_update ON session (updated_at);
+
+-- One file of a session: a main transcript, a fork of it, or a subagent's.
+CREATE TABLE transcript (
+    key INTEGER PRIMARY KEY,
+    session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    project_key TEXT NOT NULL,
+    sdk_session_id TEXT NOT NULL,
+    subpath TEXT NOT NULL, -- empty for a main transcript
+    updated_at INTEGER NOT NULL,
+    summary TEXT, -- the SDK's own digest of a main transcript, opaque to us
+    UNIQUE (project_key, sdk_session_id, subpath)
+);
+
+CREATE INDEX transcript_of_session ON transcript (session_key);
+
+CREATE TABLE entry (
+    session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    transcript_key INTEGER NOT NULL REFERENCES transcript (key) ON DELETE CASCADE,
+    uuid TEXT,
+    place TEXT, -- identity of an entry that was read from a file and has no uuid
+    inherited INTEGER NOT NULL,
+    compressed INTEGER NOT NULL,
+    raw BLOB NOT NULL,
+    PRIMARY KEY (session_key, seq)
+);
+
+CREATE INDEX entry_of_transcript ON entry (transcript_key, seq);
+CREATE UNIQUE INDEX entry_by_uuid ON entry (transcript_key, uuid) WHERE uuid IS NOT NULL;
+CREATE UNIQUE INDEX entry_by_place ON entry (transcript_key, place) WHERE place IS NOT NULL;
+
+CREATE TABLE verdict (
+    session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    detector TEXT NOT NULL,
+    failure_mode TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    confidence REAL NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (session_key, id)
+);
+
+CREATE TABLE decision (
+    session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    choice TEXT NOT NULL,
+    rule TEXT,
+    action TEXT,
+    verdict_id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (session_key, id)
+);
+
+CREATE TABLE outcome (
+    session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    decision_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (session_key, decision_id, status, seq)
+);
+
+CREATE TABLE intent (
+    session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    agent_id TEXT NOT NULL, -- empty for the main agent
+    call_id TEXT NOT NULL,
+    tool TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (session_key, agent_id, call_id)
+);
+
+CREATE TABLE incident (
+    session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    seq INTEGER NOT NULL, -- 0 where it concerns no entry
+    source TEXT NOT NULL,
+    place TEXT NOT NULL,
+    message TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (session_key, seq, source, place, message)
+);

@@ -1,0 +1,182 @@
+"""`SqliteStore`: the store in one SQLite file, for one host."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from claude_agent_sdk import (
+    SessionKey,
+    SessionListSubkeysKey,
+    SessionStoreEntry,
+    SessionStoreListEntry,
+    SessionSummaryEntry,
+)
+
+from supervisor.core.decision import Decision
+from supervisor.core.intent import Intent
+from supervisor.core.outcome import Outcome
+from supervisor.core.session import SessionState
+from supervisor.core.verdict import Verdict
+from supervisor.errors import StoreError
+from supervisor.store.interface import Incident, Recorded, SessionRow, Store, StoredEntry
+from supervisor.store.sqlite_database import Database
+from supervisor.store.sqlite_file import explained
+
+__all__ = ["SqliteStore"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class SqliteStore(Store):
+    """Keeps sessions in one file, in WAL mode, synced to disk at every commit.
+
+    All SQL runs in one thread of its own, in the order of the calls; the event loop is
+    never blocked. A call that is cancelled may still be carried out. Several processes
+    may have the same file open.
+    """
+
+    def __init__(self, path: Path | None = None, *, busy_timeout: float = 10.0) -> None:
+        """`path` None, or `:memory:`, keeps everything in memory. `busy_timeout` is how
+        many seconds a write waits for another process's."""
+        self.path = None if path is None or str(path) == ":memory:" else path
+        self._busy_timeout = busy_timeout
+        self._thread: ThreadPoolExecutor | None = None
+        self._database: Database | None = None
+
+    async def open(self) -> None:
+        if self._database is not None:
+            return
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lucid-store")
+        try:
+            self._database = await self._in_thread(partial(Database, self.path, self._busy_timeout))
+        except BaseException:
+            self._stop_thread()
+            raise
+
+    async def close(self) -> None:
+        if self._database is None:
+            return
+        try:
+            await self._call(Database.close)
+        finally:
+            self._database = None
+            self._stop_thread()
+
+    def _stop_thread(self) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+            self._thread = None
+
+    async def _call(
+        self,
+        method: Callable[Concatenate[Database, _P], _T],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _T:
+        if self._database is None:
+            raise StoreError(f"the store {self.path or 'in memory'} is not open; open it first")
+        return await self._in_thread(partial(method, self._database, *args, **kwargs))
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        with explained(self.path):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def write(
+        self,
+        key: SessionKey,
+        raws: Sequence[bytes],
+        *,
+        session_id: str | None = None,
+        inherited: bool | None = None,
+        offsets: Sequence[int] | None = None,
+    ) -> list[StoredEntry]:
+        return await self._call(Database.write, key, raws, session_id, inherited, offsets)
+
+    async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
+        return await self._call(Database.load, key)
+
+    async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
+        return await self._call(Database.list_sessions, project_key)
+
+    async def list_session_summaries(self, project_key: str) -> list[SessionSummaryEntry]:
+        return await self._call(Database.list_session_summaries, project_key)
+
+    async def delete(self, key: SessionKey) -> None:
+        await self._call(Database.delete, key)
+
+    async def list_subkeys(self, key: SessionListSubkeysKey) -> list[str]:
+        return await self._call(Database.list_subkeys, key)
+
+    async def create_session(
+        self,
+        session_id: str,
+        *,
+        project_key: str,
+        head: str | None = None,
+        objective: str | None = None,
+        cwd: str | None = None,
+        policy: str | None = None,
+        state: SessionState = SessionState.RUNNING,
+    ) -> SessionRow:
+        details = {"head": head, "objective": objective, "cwd": cwd, "policy": policy}
+        return await self._call(Database.create_session, session_id, project_key, state, details)
+
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        state: SessionState | None = None,
+        state_reason: str | None = None,
+        head: str | None = None,
+        objective: str | None = None,
+        cwd: str | None = None,
+        policy: str | None = None,
+    ) -> None:
+        changes = {
+            "state": state,
+            "state_reason": state_reason,
+            "head": head,
+            "objective": objective,
+            "cwd": cwd,
+            "policy": policy,
+        }
+        await self._call(Database.update_session, session_id, changes)
+
+    async def session(self, session_id: str) -> SessionRow:
+        return await self._call(Database.session, session_id)
+
+    async def sessions(self, limit: int = 100) -> list[SessionRow]:
+        return await self._call(Database.sessions, limit)
+
+    async def entries(
+        self, session_id: str, *, after: int = 0, transcript: str | None = None
+    ) -> AsyncIterator[StoredEntry]:
+        while batch := await self._call(Database.batch, session_id, after, transcript):
+            for entry in batch:
+                yield entry
+            after = batch[-1].seq
+
+    async def record(self, *items: Recorded) -> None:
+        if items:
+            await self._call(Database.record, items)
+
+    async def verdicts(self, session_id: str) -> list[Verdict]:
+        return await self._call(Database.recorded, "verdicts", Verdict, session_id)
+
+    async def decisions(self, session_id: str) -> list[Decision]:
+        return await self._call(Database.recorded, "decisions", Decision, session_id)
+
+    async def outcomes(self, session_id: str) -> list[Outcome]:
+        return await self._call(Database.recorded, "outcomes", Outcome, session_id)
+
+    async def intents(self, session_id: str) -> list[Intent]:
+        return await self._call(Database.recorded, "intents", Intent, session_id)
+
+    async def incidents(self, session_id: str) -> list[Incident]:
+        return await self._call(Database.recorded, "incidents", Incident, session_id)
