@@ -11,7 +11,7 @@ from bisect import bisect_left
 
 import msgspec
 
-from supervisor.core.entry import Entry, Origin, Prompt, Text, ToolCall, ToolResult
+from supervisor.core.entry import Entry, Origin, Prompt, Text, Thinking, ToolCall, ToolResult
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
@@ -30,18 +30,22 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 class Checkpoints:
     """The checkpoints of one agent's transcript, found as its entries come by.
 
-    Observing is O(1); memory is one small value per checkpoint.
+    Observing is amortised O(1); memory is one small value per checkpoint.
     """
 
     def __init__(self) -> None:
         self._seqs: list[int] = []
         self._uuids: list[str] = []
         self._open_calls: set[str] = set()
+        self._message_id: str | None = None
+        self._before_message = 0
         self._session_id = ""
         self._transcript = ""
 
     def observe(self, entry: Entry) -> None:
         """Take note of the next entry of this transcript."""
+        if isinstance(entry, Text | Thinking | ToolCall):
+            self._join_message(entry.message_id)
         if isinstance(entry, ToolCall):
             self._open_calls.add(entry.call_id)
             return
@@ -51,6 +55,18 @@ class Checkpoints:
             self._session_id, self._transcript = entry.session_id, entry.transcript
             self._seqs.append(entry.seq)
             self._uuids.append(entry.uuid)
+
+    def _join_message(self, message_id: str | None) -> None:
+        """Take back what was found since this message began: a call may run, and return,
+        while the model still writes the next one of the same message. A new message, on
+        the other hand, means that no call is open: what a crash cut off never returns."""
+        if message_id is None:
+            return
+        if message_id == self._message_id:
+            del self._seqs[self._before_message :], self._uuids[self._before_message :]
+            return
+        self._message_id, self._before_message = message_id, len(self._seqs)
+        self._open_calls.clear()
 
     def _can_cut_after(self, entry: Entry) -> bool:
         if self._open_calls:

@@ -31,6 +31,8 @@ _WAY_OUT: dict[FailureMode, str] = {
     ),
 }
 _ANY_WAY_OUT = "Go back to the objective and choose a step that serves it."
+_ITEMS = 8
+"""Items of one fact that are quoted: a round of the longest loop looked for."""
 
 
 def quote(text: str, limit: int = 200) -> str:
@@ -54,7 +56,8 @@ def _said(value: object) -> str:
     if isinstance(value, str):
         return quote(value)
     if isinstance(value, tuple):
-        return ", ".join(quote(str(item), 80) for item in value)
+        more = ["…"] if len(value) > _ITEMS else []
+        return ", ".join([*(quote(str(item), 80) for item in value[:_ITEMS]), *more])
     return str(value)
 
 

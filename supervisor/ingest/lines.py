@@ -15,7 +15,7 @@ import msgspec
 
 from supervisor.errors import TranscriptError
 
-__all__ = ["MAX_LINE", "Fault", "Line", "LineFile"]
+__all__ = ["MAX_LINE", "Fault", "Line", "LineFile", "read_finished"]
 
 MAX_LINE = 32 * 1024 * 1024
 """Bytes. The Messages API takes requests of up to 32 MB, so no longer line can be resumed."""
@@ -157,6 +157,14 @@ class LineFile:
         if not raw or raw.isspace():
             return None
         return Line(number, offset, raw)
+
+
+def read_finished(path: Path) -> Iterator[Line | Fault]:
+    """All of a file that nobody writes to any more, its last line too."""
+    file = LineFile(path)
+    yield from file.read_new()
+    if (rest := file.take_rest()) is not None:
+        yield rest
 
 
 def _is_json(raw: bytes | bytearray) -> bool:

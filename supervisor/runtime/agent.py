@@ -25,6 +25,7 @@ from claude_agent_sdk import (
     ResultMessage,
     SystemMessage,
     TextBlock,
+    ToolResultBlock,
     Transport,
     UserMessage,
 )
@@ -146,6 +147,7 @@ class SupervisedAgent:
 
     async def disconnect(self) -> None:
         """Stop the agent, as `ClaudeSDKClient.disconnect` does."""
+        self._turn_open = False
         for task in self._tasks | self._actions:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._actions, return_exceptions=True)
@@ -155,15 +157,16 @@ class SupervisedAgent:
         if self.state is SessionState.RUNNING:
             self.state = SessionState.CLOSED
         await self._supervision.finish()
+        await asyncio.gather(*self._actions, return_exceptions=True)
         await self._supervision.conclude(self.state, self.state_reason)
 
     # What actions do (`AgentControl`).
 
     def capabilities(self, agent_id: str | None) -> frozenset[Capability]:
-        """Everything for the main agent; a subagent cannot be prompted or forked, and a
-        custom transport cannot be started anew."""
+        """Everything for the main agent, but that a custom transport cannot be started
+        anew. A subagent can only be told something: it is not ours to end its parent."""
         if agent_id is not None:
-            return frozenset({Capability.ADD_CONTEXT, Capability.STOP})
+            return frozenset({Capability.ADD_CONTEXT})
         if not self._can_branch:
             return frozenset(Capability) - {Capability.BRANCH}
         return frozenset(Capability)
@@ -257,11 +260,20 @@ class SupervisedAgent:
                 await self._ended(message)
                 if inner is not self._inner:
                     return True
-            elif not self._is_our_doing(message):
+                continue
+            self._note_results(message)
+            if not self._is_our_doing(message):
                 await self._outbox.put(self._as_seen(message))
             if isinstance(message, MirrorErrorMessage):
                 await self._supervision.note("store", "the SDK gave up mirroring some entries")
         return False
+
+    def _note_results(self, message: Message) -> None:
+        # A call that is denied, or fails before it runs, has no hook after it.
+        if isinstance(message, UserMessage) and isinstance(message.content, list):
+            for block in message.content:
+                if isinstance(block, ToolResultBlock):
+                    self._boundary.ended(block.tool_use_id)
 
     async def _ended(self, result: ResultMessage) -> None:
         await self._supervision.settled()
@@ -377,10 +389,8 @@ class SupervisedAgent:
         """The message under the one session id that the caller knows."""
         if self._sdk_id == self._seen_id:
             return message
-        if isinstance(message, SystemMessage):
-            if message.data.get("session_id") == self._sdk_id:
-                message.data["session_id"] = self._seen_id
-            return message
+        if isinstance(message, SystemMessage) and message.data.get("session_id") == self._sdk_id:
+            message.data["session_id"] = self._seen_id
         if getattr(message, "session_id", None) == self._sdk_id:
             message.session_id = self._seen_id  # type: ignore[union-attr] # asked just above
         return message

@@ -31,8 +31,9 @@ CATCH_UP_SECONDS = 0.5
 """How long a call may wait for the transcript while an action's outcome is open. The
 mirror runs about 0.1 s behind the agent (measured on CLI 2.1.330)."""
 
-HOLD_SECONDS = 30.0
-"""How long a call is held for an interrupt that is on its way; then it is denied."""
+HOLD_SECONDS = 45.0
+"""How long a call is held for an interrupt that is on its way; then it is denied. Longer
+than running calls are waited for, shorter than the SDK's 60 s limit for a hook."""
 
 
 class Boundary:
@@ -77,6 +78,12 @@ class Boundary:
             return False
         return True
 
+    def ended(self, call_id: str) -> None:
+        """A tool call has its result."""
+        self._running.discard(call_id)
+        if not self._running:
+            self._idle.set()
+
     def reopen(self) -> None:
         """Let calls start again; those that ran in the agent's former process are gone."""
         self._running.clear()
@@ -101,9 +108,7 @@ class Boundary:
         self, hook: HookInput, call_id: str | None, context: HookContext
     ) -> HookJSONOutput:
         call = call_id or ""
-        self._running.discard(call)
-        if not self._running:
-            self._idle.set()
+        self.ended(call)
         return self._shown(hook["hook_event_name"], call, _agent_id(hook))
 
     async def _write_intent(self, hook: HookInput, call: str, agent_id: str | None) -> None:

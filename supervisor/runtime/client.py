@@ -65,7 +65,7 @@ _SUBTYPES: dict[type[Event], str] = {
 
 
 class SupervisedClient:
-    """A drop-in for `ClaudeSDKClient`.
+    """A drop-in for `ClaudeSDKClient`, on asyncio.
 
     `policy` is a `Policy`, a file, or the name of a shipped one; `store` an open store
     or the path of an SQLite file. Both default to the settings. A store given as a path
@@ -265,12 +265,13 @@ class SupervisedClient:
 
     async def disconnect(self) -> None:
         """Stop the agent and let go of the store."""
-        agent, self._agent = self._agent, None
+        agent = self._agent
         try:
             if agent is not None:
                 METRICS.open_sessions.dec()
                 await agent.disconnect()
         finally:
+            self._agent = None
             store, self._store = self._store, None
             if store is not None and store is not self._store_given:
                 await store.close()

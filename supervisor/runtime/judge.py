@@ -40,10 +40,9 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class _Agent:
-    """One agent of one transcript: its reader, detectors and checkpoints."""
+    """One agent of one transcript: its detectors and checkpoints."""
 
-    def __init__(self, reader: TranscriptReader, detectors: list[Detector]) -> None:
-        self.reader = reader
+    def __init__(self, detectors: list[Detector]) -> None:
         self.detectors = detectors
         self.checkpoints = Checkpoints()
 
@@ -64,15 +63,18 @@ class Judge:
             for name, kind in sorted(detectors.items())
             if (config := configs.get(name) or kind.Config()).enabled
         ]
-        self._agents: dict[tuple[str, str], _Agent] = {}
+        self._readers: dict[tuple[str, str], TranscriptReader] = {}
+        self._agents: dict[tuple[str, str | None], _Agent] = {}
 
     def observe(self, stored: StoredEntry) -> Judged:
         """Take the session's next raw entry. Amortised O(1); never raises."""
-        agent = self._agent(stored)
-        entries = agent.reader.read(stored.raw, stored.seq, inherited=stored.inherited)
+        reader = self._reader(stored)
+        entries = reader.read(stored.raw, stored.seq, inherited=stored.inherited)
         verdicts: list[Verdict] = []
         troubles: list[Trouble] = []
         for entry in entries:
+            # Old versions wrote subagents into their parent's file: the entry knows best.
+            agent = self._agent(entry)
             agent.checkpoints.observe(entry)
             if isinstance(entry, Unknown) and entry.problem:
                 troubles.append(Trouble("ingest", entry.seq, entry.problem))
@@ -92,18 +94,22 @@ class Judge:
 
     def checkpoints(self, transcript: str, agent_id: str | None = None) -> Checkpoints | None:
         """The checkpoints of one agent's transcript, if any of it was seen."""
-        for (name, _), agent in self._agents.items():
-            if name == transcript and agent.reader.agent_id == agent_id:
-                return agent.checkpoints
-        return None
+        agent = self._agents.get((transcript, agent_id))
+        return agent.checkpoints if agent else None
 
-    def _agent(self, stored: StoredEntry) -> _Agent:
+    def _reader(self, stored: StoredEntry) -> TranscriptReader:
         key = (stored.transcript, stored.subpath)
+        reader = self._readers.get(key)
+        if reader is None:
+            reader = TranscriptReader(self.session_id, stored.transcript, stored.agent_id)
+            self._readers[key] = reader
+        return reader
+
+    def _agent(self, entry: Entry) -> _Agent:
+        key = (entry.transcript, entry.agent_id)
         agent = self._agents.get(key)
         if agent is None:
-            reader = TranscriptReader(self.session_id, stored.transcript, stored.agent_id)
-            detectors = [make(config) for make, config in self._kinds]
-            agent = self._agents[key] = _Agent(reader, detectors)
+            agent = self._agents[key] = _Agent([make(config) for make, config in self._kinds])
         return agent
 
     def _ask_all(self, question: Callable[[Detector], Iterable[Verdict]]) -> Judged:

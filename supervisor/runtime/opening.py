@@ -11,7 +11,7 @@ from uuid import uuid4
 from claude_agent_sdk import ClaudeAgentOptions, SessionKey, project_key_for_directory
 
 from supervisor.errors import TranscriptError
-from supervisor.ingest.lines import Line, LineFile
+from supervisor.ingest.lines import Line, read_finished
 from supervisor.runtime.fork import local_transcript
 from supervisor.runtime.supervision import Supervision
 from supervisor.store.codec import encode, identify
@@ -97,7 +97,7 @@ async def _history(opening: Opening) -> list[bytes]:
         entries = await store.load(opening.key)
         return [encode(entry) for entry in entries or []]
     path = local_transcript(opening.project_key, opening.sdk_session_id, opening.options.env)
-    return [item.raw for item in LineFile(path).read_new() if isinstance(item, Line)]
+    return [item.raw for item in read_finished(path) if isinstance(item, Line)]
 
 
 def _newer(raws: list[bytes], newest: str | None) -> list[bytes]:

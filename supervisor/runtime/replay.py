@@ -7,25 +7,31 @@ files, old ones of any agent.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 from claude_agent_sdk import SessionKey
 
 from supervisor.core.detector import DetectorConfig
+from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
 from supervisor.errors import TranscriptError
 from supervisor.ingest.discover import Source, find_transcripts
-from supervisor.ingest.lines import Fault, Line, LineFile
+from supervisor.ingest.lines import Fault, Line, read_finished
 from supervisor.runtime import registry
 from supervisor.runtime.judge import Judge, Judged, Trouble
-from supervisor.store.interface import SessionRow, Store
+from supervisor.store.interface import Incident, SessionRow, Store
 
 __all__ = ["Scanned", "configs_of", "replay", "scan"]
 
 _BATCH = 500
 """Lines written to the store at once."""
+
+_NO_PROJECT = ""
+"""The project of a transcript file that stands outside a projects folder."""
 
 
 def configs_of(session: SessionRow) -> Mapping[str, DetectorConfig]:
@@ -54,8 +60,20 @@ class Scanned(msgspec.Struct, kw_only=True):
     files: list[Path]
     lines: int = 0
     verdicts: list[Verdict] = []
-    troubles: list[tuple[str, Trouble]] = []
-    """Each with its place: `file:line`, or the session's entry."""
+    incidents: list[Incident] = []
+
+    def add_trouble(self, trouble: Trouble, place: str) -> None:
+        """Note what went wrong, and at which file and line."""
+        self.incidents.append(
+            Incident(
+                session_id=self.session_id,
+                seq=trouble.seq,
+                at=datetime.now(UTC),
+                source=trouble.source,
+                place=place,
+                message=trouble.message,
+            )
+        )
 
 
 async def scan(
@@ -71,54 +89,50 @@ async def scan(
     sessions: dict[tuple[str | None, str], list[Source]] = {}
     for source in sources:
         sessions.setdefault((source.project_key, source.session_id), []).append(source)
-    for (_, session_id), members in sessions.items():
-        judge = Judge(session_id, registry.detectors(), configs)
-        found = Scanned(session_id=session_id, files=[source.path for source in members])
+    for (project_key, session_id), members in sessions.items():
+        row = await store.create_session(session_id, project_key=project_key or _NO_PROJECT)
+        judge = Judge(row.session_id, registry.detectors(), configs)
+        found = Scanned(session_id=row.session_id, files=[source.path for source in members])
         for source in members:
             await _scan_file(source, store, judge, found)
         _add(found, judge.finish(), "the end")
+        await store.record(*found.verdicts, *found.incidents)
+        await store.update_session(row.session_id, state=SessionState.CLOSED)
         yield found
 
 
 async def _scan_file(source: Source, store: Store, judge: Judge, found: Scanned) -> None:
-    key = SessionKey(project_key=source.project_key or "-", session_id=source.session_id)
-    if source.subpath:
-        key["subpath"] = source.subpath
-    batch: list[Line] = []
-    for item in _items(source.path):
-        if isinstance(item, Fault):
-            place = f"{source.path}:{item.number}"
-            found.troubles.append((place, Trouble("ingest", None, item.message)))
-            continue
-        batch.append(item)
-        if len(batch) == _BATCH:
-            await _judge_lines(source, key, batch, store, judge, found)
-            batch = []
-    await _judge_lines(source, key, batch, store, judge, found)
-
-
-def _items(path: Path) -> Iterator[Line | Fault]:
-    file = LineFile(path)
-    yield from file.read_new()
-    if (rest := file.take_rest()) is not None:
-        yield rest
+    lines = read_finished(source.path)
+    while batch := list(islice(lines, _BATCH)):
+        for item in batch:
+            if isinstance(item, Fault):
+                trouble = Trouble("ingest", None, item.message)
+                found.add_trouble(trouble, f"{source.path}:{item.number}")
+        read = [item for item in batch if isinstance(item, Line)]
+        await _judge_lines(source, read, store, judge, found)
 
 
 async def _judge_lines(
-    source: Source, key: SessionKey, lines: list[Line], store: Store, judge: Judge, found: Scanned
+    source: Source, lines: list[Line], store: Store, judge: Judge, found: Scanned
 ) -> None:
+    key = SessionKey(project_key=source.project_key or _NO_PROJECT, session_id=source.session_id)
+    if source.subpath:
+        key["subpath"] = source.subpath
     stored = await store.write(
         key,
         [line.raw for line in lines],
-        session_id=source.session_id,
+        session_id=found.session_id,
         offsets=[line.offset for line in lines],
     )
     found.lines += len(lines)
-    places = {line.raw: line.number for line in lines}
+    walk = iter(lines)
     for entry in stored:
-        _add(found, judge.observe(entry), f"{source.path}:{places[entry.raw]}")
+        # The store returns the new ones, in order, each holding the line's own bytes.
+        line = next(line for line in walk if line.raw is entry.raw)
+        _add(found, judge.observe(entry), f"{source.path}:{line.number}")
 
 
 def _add(found: Scanned, judged: Judged, place: str) -> None:
     found.verdicts.extend(judged.verdicts)
-    found.troubles.extend((place, trouble) for trouble in judged.troubles)
+    for trouble in judged.troubles:
+        found.add_trouble(trouble, place)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -174,11 +174,13 @@ class Supervision:
 
     async def conclude(self, state: SessionState, reason: str = "") -> None:
         """Record how the session stands."""
-        await self._store.update_session(self.session_id, state=state, state_reason=reason)
+        await self._keep(
+            self._store.update_session(self.session_id, state=state, state_reason=reason)
+        )
 
     async def moved(self, sdk_session_id: str) -> None:
         """The session's work goes on in another transcript."""
-        await self._store.update_session(self.session_id, head=sdk_session_id)
+        await self._keep(self._store.update_session(self.session_id, head=sdk_session_id))
 
     async def action_failed(self, decision: Decision, error: Exception) -> None:
         """An action could not be carried out: its ladder goes on from there."""
@@ -233,9 +235,8 @@ class Supervision:
             and entry.agent_id is None
         ):
             self._objective_known = True
-            await self._store.update_session(
-                self.session_id, objective=entry.text[:_OBJECTIVE_LIMIT]
-            )
+            objective = entry.text[:_OBJECTIVE_LIMIT]
+            await self._keep(self._store.update_session(self.session_id, objective=objective))
         if entry.inherited:
             return
         METRICS.entries.labels(kind=type(entry).__name__.lower()).inc()
@@ -270,11 +271,7 @@ class Supervision:
         """Record events, count and tell them, then start the actions among them."""
         if not events:
             return
-        try:
-            await self._store.record(*events)
-        except StoreError as error:
-            log.error("session %s: cannot record: %s", self.session_id, error)
-            METRICS.incidents.labels(source="store").inc()
+        if not await self._keep(self._store.record(*events)):
             self._withdraw(events)
             return
         for event in events:
@@ -283,6 +280,16 @@ class Supervision:
         for event in events:
             if isinstance(event, Decision) and event.choice is Choice.ACT:
                 self._act(event)
+
+    async def _keep(self, writing: Awaitable[None]) -> bool:
+        """Whether the store took it. One that does not is loud, and stops no agent."""
+        try:
+            await writing
+        except StoreError as error:
+            log.error("session %s: %s", self.session_id, error)
+            METRICS.incidents.labels(source="store").inc()
+            return False
+        return True
 
     def _withdraw(self, events: Sequence[Event]) -> None:
         """Unrecorded decisions are not acted on: the audit trail has no holes."""

@@ -318,10 +318,10 @@ def _work(rng: random.Random, place: _Place) -> Entry:
         given = msgspec.Raw(msgspec.json.encode({"command": step}))
         return ToolCall(**place, call_id=f"call-{seq}", tool=tool, input=given)
     if chance < 0.8:
-        call = f"call-{seq - rng.randrange(1, 4)}"
-        missing = f"No such tool available: mcp__server__tool_{(seq - 1) % 997}"
+        asked = seq - rng.randrange(1, 4)
+        missing = f"No such tool available: mcp__server__tool_{asked % 997}"
         text = rng.choice(["ok", f"result {seq}", "a line\n" * 200, missing])
-        return ToolResult(**place, call_id=call, text=text, is_error=rng.random() < 0.3)
+        return ToolResult(**place, call_id=f"call-{asked}", text=text, is_error=rng.random() < 0.3)
     if chance < 0.98:
         return Text(**place, text=f"Thought {seq} about step {rng.randrange(2_000)}. " * 8)
     if chance < 0.999:
@@ -338,13 +338,18 @@ def deep_size(value: object) -> int:
         if id(item) in seen or isinstance(item, type | ModuleType | FunctionType | MethodType):
             continue
         seen.add(id(item))
-        total += sys.getsizeof(item)
+        total += _own_size(item)
         todo.extend(_parts(item))
     return total
 
 
+def _own_size(item: object) -> int:
+    # msgspec.Raw answers sys.getsizeof with an uninitialised number (0.22).
+    return len(bytes(item)) if isinstance(item, msgspec.Raw) else sys.getsizeof(item)
+
+
 def _parts(item: object) -> Iterator[object]:
-    if isinstance(item, str | bytes | bytearray | int | float):
+    if isinstance(item, str | bytes | bytearray | msgspec.Raw) or hasattr(item, "nbytes"):
         return
     if isinstance(item, Mapping):
         yield from item.keys()

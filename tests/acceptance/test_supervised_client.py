@@ -151,11 +151,12 @@ async def test_streamed_prompts_are_all_answered(options: Options, store: Sqlite
 # It goes wrong, is caught and recovered.
 
 
+@pytest.mark.parametrize("max_turns", [None, 40])
 async def test_a_stuck_agent_is_brought_back_in_one_stream_and_one_session(
-    options: Options, store: SqliteStore, tmp_path: Path
+    max_turns: int | None, options: Options, store: SqliteStore, tmp_path: Path
 ) -> None:
     async with ScriptedModel("stuck-then-phantom") as model:
-        client = SupervisedClient(options(model, max_turns=40), store=store)
+        client = SupervisedClient(options(model, max_turns=max_turns), store=store)
         async with client:
             messages = await turn(client, model.scenario.objective or "")
         assert clean(model)

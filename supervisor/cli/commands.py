@@ -1,0 +1,59 @@
+"""The `lucid` command group. Each command's module is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+
+import click
+
+__all__ = ["lucid"]
+
+_COMMANDS = {
+    "run": ("supervisor.cli.run", "Run an agent on an objective, supervised."),
+    "sessions": ("supervisor.cli.look", "List the sessions in the store."),
+    "show": ("supervisor.cli.look", "Show a session's timeline, with what Lucid did in place."),
+    "replay": ("supervisor.cli.look", "Run the detectors over a stored session again."),
+    "scan": ("supervisor.cli.scan", "Find out what went wrong in old transcript files."),
+    "policy": ("supervisor.cli.policy", "Work on policies."),
+    "demo": ("supervisor.cli.demo", "See Lucid bring an agent back: offline, no API key."),
+}
+
+
+class _Commands(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        # click suggests the nearest names only for options; do so for commands too.
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            nearest = get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("lucid-supervisor"), prog_name="lucid")
+def lucid() -> None:
+    """Lucid keeps AI agents lucid: it watches an agent's transcript for loops, invented
+    tools and other failures that raise no exception, brings the agent back by policy, and
+    checks whether that helped.
+    """
