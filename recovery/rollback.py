@@ -50,7 +50,7 @@ class Rollback(Action):
             checkpoint,
             addressed(
                 "Your supervisor took you back to this point of the conversation, because what "
-                f"followed led nowhere. What you did there: {text}\n"
+                f"followed led nowhere. {text}\n"
                 "Files you changed and commands you ran since are not undone: check before you "
                 "rely on either. Go on with the task from here, another way."
             ),

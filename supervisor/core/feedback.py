@@ -47,7 +47,10 @@ def quote(text: str, limit: int = 200) -> str:
 
 def feedback(verdict: Verdict) -> str:
     """What was seen, its evidence and the way out, for the agent to read."""
-    facts = [f"- {name}: {_said(value)}" for name, value in verdict.evidence.facts.items()]
+    facts = [
+        f"- {_LABELS.get(name, name).replace('_', ' ')}: {_said(value)}"
+        for name, value in verdict.evidence.facts.items()
+    ]
     way_out = _WAY_OUT.get(verdict.failure_mode, _ANY_WAY_OUT)
     return "\n".join([f"{_NAMES[verdict.failure_mode]}. Evidence:", *facts, way_out])
 
@@ -55,21 +58,25 @@ def feedback(verdict: Verdict) -> str:
 def _said(value: object) -> str:
     if isinstance(value, str):
         return quote(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, tuple):
-        more = ["…"] if len(value) > _ITEMS else []
-        return ", ".join([*(quote(str(item), 80) for item in value[:_ITEMS]), *more])
+        return ", ".join(quote(str(item), 80) for item in value) or "none"
     return str(value)
 
 
+_LABELS = {"is_error": "failed", "nearest": "nearest tools that exist"}
+"""Facts by the name an agent understands, where that differs."""
+
 _NAMES: dict[FailureMode, str] = {
-    FailureMode.LOOP: "You are repeating yourself without progress",
+    FailureMode.LOOP: "You repeated yourself without progress",
     FailureMode.HALLUCINATED_TOOL: "You called a tool that does not exist",
-    FailureMode.DRIFT: "You have moved away from the objective",
-    FailureMode.CONTEXT_BLOAT: "Your context is filling up with what you no longer need",
+    FailureMode.DRIFT: "You moved away from the objective",
+    FailureMode.CONTEXT_BLOAT: "Your context filled up with what you no longer need",
     FailureMode.FALSE_COMPLETION: "You claimed a result that the record does not show",
     FailureMode.PREMATURE_END: "You stopped before the objective was reached",
-    FailureMode.STALL: "You have made no progress for a while",
-    FailureMode.INCOHERENCE: "Your output has become incoherent",
+    FailureMode.STALL: "You made no progress for a while",
+    FailureMode.INCOHERENCE: "Your output became incoherent",
     FailureMode.INTERRUPTION: "The run was interrupted",
 }
 

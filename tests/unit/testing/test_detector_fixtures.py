@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
+import numpy as np
 import pytest
 
 from supervisor.core.detector import Detector, DetectorConfig
@@ -220,3 +222,18 @@ def test_the_workload_is_the_same_for_the_same_seed() -> None:
 def test_deep_size_counts_what_is_referred_to_once() -> None:
     text = "x" * 1_000
     assert 1_000 < deep_size([text]) < deep_size([text, text]) < 1_200
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"key": ["x" * 1_000]},
+        deque(["x" * 1_000]),
+        Text(session_id="s", transcript="t", seq=1, text="x" * 1_000),
+        msgspec.Raw(b"x" * 1_000),
+        np.zeros(125),
+    ],
+    ids=["dict", "deque", "entry", "raw", "array"],
+)
+def test_deep_size_looks_into_what_detectors_hold(value: object) -> None:
+    assert 1_000 <= deep_size(value) < 2_500

@@ -1,0 +1,113 @@
+"""`detectors.loop`: what its fixtures cannot show."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from detectors.loop import Loop, LoopConfig
+from supervisor.core.entry import Entry, ToolCall, ToolResult
+from supervisor.core.verdict import Severity
+from supervisor.testing.fixtures import deep_size, verdicts_of, workload
+
+
+def step(seq: int, tool: str, result: str, given: object = None) -> list[Entry]:
+    """A call at `seq` and its result at `seq + 1`."""
+    place = {"session_id": "s", "transcript": "t"}
+    raw = msgspec.Raw(msgspec.json.encode(given if given is not None else {}))
+    return [
+        ToolCall(**place, seq=seq, call_id=f"c{seq}", tool=tool, input=raw),
+        ToolResult(**place, seq=seq + 1, call_id=f"c{seq}", text=result),
+    ]
+
+
+def session(*steps: tuple[str, str]) -> list[Entry]:
+    return [
+        entry
+        for number, (tool, result) in enumerate(steps)
+        for entry in step(2 * number + 1, tool, result)
+    ]
+
+
+def test_confidence_and_severity_grow_with_each_repetition() -> None:
+    found = verdicts_of(Loop(), session(*[("Read", "same")] * 7))
+
+    assert [verdict.confidence for verdict in found] == [0.8, 0.9, 0.95, 0.975, 0.9875]
+    assert [verdict.severity for verdict in found] == [Severity.WARNING] * 3 + [
+        Severity.CRITICAL
+    ] * 2
+    assert {verdict.onset_seq for verdict in found} == {3}
+    assert len({verdict.key for verdict in found}) == 1
+
+
+def test_the_key_of_a_cycle_does_not_depend_on_where_it_was_caught() -> None:
+    a, b, c = ("Read", "a"), ("Grep", "b"), ("Glob", "c")
+
+    keys = [verdicts_of(Loop(), session(*[*turn] * 3))[0].key for turn in [(a, b, c), (b, c, a)]]
+    other = verdicts_of(Loop(), session(*[a, c, b] * 3))[0].key
+
+    assert keys[0] == keys[1]
+    assert other != keys[0]
+
+
+def test_the_thresholds_are_the_policys() -> None:
+    found = verdicts_of(Loop(LoopConfig(repeats=2)), session(*[("Read", "same")] * 2))
+    assert [verdict.seq for verdict in found] == [4]
+
+
+def test_no_longer_cycle_than_configured_is_looked_for() -> None:
+    turn = [("Read", "a"), ("Grep", "b"), ("Glob", "c")]
+    short = Loop(LoopConfig(longest_cycle=2))
+    patterns = [v.evidence.facts["pattern"] for v in verdicts_of(short, session(*turn * 4))]
+    assert "cycle" not in patterns
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        b'{"deep": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+        b'{"lone": "\\ud800"}',
+        b'{"cut": ',
+        b"[1, 2]",
+        b'"text"',
+        b'{"command": 7}',
+        b'{"large": "' + b"x" * 100_000 + b'"}',
+    ],
+    ids=["nested", "surrogate", "truncated", "list", "string", "number", "large"],
+)
+def test_arguments_of_any_shape_are_compared(given: bytes) -> None:
+    entries = session(*[("Odd", "same")] * 3)
+    odd = [
+        msgspec.structs.replace(entry, input=msgspec.Raw(given))
+        if isinstance(entry, ToolCall)
+        else entry
+        for entry in entries
+    ]
+    (verdict,) = verdicts_of(Loop(), odd)
+    assert len(str(verdict.evidence.facts["arguments"])) <= 200
+
+
+def test_a_change_in_the_middle_of_a_long_result_is_news() -> None:
+    page = "a line of text\n" * 1_000
+    results = [page + word + page for word in ("one", "two", "three", "four")]
+    assert verdicts_of(Loop(), session(*[("Read", text) for text in results])) == []
+
+
+def test_indentation_within_several_lines_tells_edits_apart() -> None:
+    entries = [
+        entry
+        for number, indent in enumerate([0, 2, 4, 8])
+        for entry in step(
+            2 * number + 1, "Edit", "syntax error", {"new": f"if x:\n{' ' * indent}return\n"}
+        )
+    ]
+    assert verdicts_of(Loop(), entries) == []
+
+
+def test_a_long_session_takes_less_than_64_kib() -> None:
+    detector, largest = Loop(), 0
+    for entry in workload(20_000):
+        tuple(detector.observe(entry))
+        if entry.seq % 500 == 0:
+            largest = max(largest, deep_size(detector))
+    assert largest < 64 * 1024
