@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from supervisor import SupervisedClient, supervised_query
 from supervisor.core.decision import Choice
 from supervisor.core.outcome import OutcomeStatus
 from supervisor.core.session import SessionState
+from supervisor.runtime import registry
 from supervisor.store.sqlite import SqliteStore
 from supervisor.testing import Scenario, ScriptedModel, load_scenario
 
@@ -78,6 +79,38 @@ async def collect(stream: AsyncIterator[Message], messages: list[Message]) -> No
 async def turn(client: SupervisedClient, prompt: str) -> list[Message]:
     await client.query(prompt)
     return [message async for message in client.receive_response()]
+
+
+FRAGILE = """
+from supervisor.core.detector import Detector
+from supervisor.core.verdict import FailureMode
+
+class Fragile(Detector):
+    name = "fragile"
+    failure_mode = FailureMode.DRIFT
+
+    def observe(self, entry):
+        return [1 / 0]
+"""
+
+
+def install_plugin(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put another distribution's detector where it is found, for this test."""
+    info = site / "fragile-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fragile\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[lucid.detectors]\nfragile = fragile_detector:Fragile\n"
+    )
+    (site / "fragile_detector.py").write_text(FRAGILE)
+    monkeypatch.syspath_prepend(site)
+    registry.detectors.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _installed_plugins_only() -> Iterator[None]:
+    yield
+    registry.detectors.cache_clear()
 
 
 # Nothing fires: nothing differs.
@@ -183,6 +216,38 @@ async def test_a_stuck_agent_is_brought_back_in_one_stream_and_one_session(
     assert max(repeated) >= 4
     assert repeated[-1] == 1
     assert (await store.session(client.session_id or "")).state is SessionState.REACHED
+
+
+async def test_a_one_shot_query_is_brought_back_too_and_ends(
+    options: Options, store: SqliteStore, tmp_path: Path
+) -> None:
+    async with ScriptedModel("stuck-then-phantom") as model:
+        given = options(model, max_turns=None)
+        prompt = model.scenario.objective or ""
+        messages = [m async for m in supervised_query(prompt=prompt, options=given, store=store)]
+        assert clean(model)
+
+    assert acted(messages) == ["nudge", "rollback", "correct"]
+    assert [result.subtype for result in results(messages)] == ["success"]
+    assert (tmp_path / "work" / "cause.txt").exists()
+
+
+async def test_a_detector_that_raises_is_switched_off_shown_and_stops_nobody(
+    options: Options, store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_plugin(tmp_path / "site", monkeypatch)
+    async with ScriptedModel("steady-work") as model:
+        prompt = model.scenario.objective or ""
+        messages = [
+            m async for m in supervised_query(prompt=prompt, options=options(model), store=store)
+        ]
+
+    (incident,) = events(messages, "lucid_incident")
+    assert incident["source"] == "detector:fragile"
+    assert "ZeroDivisionError" in incident["message"]
+    assert results(messages)[0].subtype == "success"
+    (row,) = await store.sessions()
+    assert [found.source for found in await store.incidents(row.session_id)] == ["detector:fragile"]
 
 
 async def test_a_rollback_reaches_back_past_a_compaction(

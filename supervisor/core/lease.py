@@ -1,0 +1,22 @@
+"""`Lease`: the right to run a session and to write to it, for a while."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+__all__ = ["Lease"]
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """Held by one worker at a time. A newer holder has a higher epoch, and writes under
+    an older one are refused."""
+
+    session_id: str
+    owner: str
+    """Who holds it, for a person: host, process and a random part."""
+    epoch: int
+    """From 1, and one more each time the lease changes hands."""
+    expires_at: datetime
+    """By the store's clock, never a worker's own."""
