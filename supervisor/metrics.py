@@ -73,15 +73,17 @@ METRICS = Metrics()
 """The process's metrics, on the default registry."""
 
 
-def serve_metrics(port: int, host: str = "127.0.0.1") -> None:
+def serve_metrics(port: int, host: str = "127.0.0.1") -> int:
     """Serve `/metrics` on `host:port` from a background thread until the process ends.
 
-    Raises `SupervisorError` where the port cannot be had.
+    Returns the port, which 0 leaves to the system to choose. Raises `SupervisorError`
+    where the port cannot be had.
     """
     try:
-        start_http_server(port, addr=host)
+        server, _ = start_http_server(port, addr=host)
     except OSError as error:
         raise SupervisorError(
             f"cannot serve metrics on {host}:{port}: {error.strerror}. "
             "Choose another port with --metrics-port."
         ) from error
+    return server.server_port

@@ -19,7 +19,7 @@ from pydantic_settings import (
 
 from supervisor.errors import SupervisorError
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["Settings", "read_settings", "settings_file"]
 
 
 def _default_store() -> Path:
@@ -33,7 +33,9 @@ class Settings(BaseSettings):
     user's configuration folder, else from the default.
     """
 
-    model_config = SettingsConfigDict(env_prefix="LUCID_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LUCID_", env_ignore_empty=True, extra="forbid", frozen=True
+    )
 
     store: Path = Field(default_factory=_default_store)
     """The SQLite file that transcripts are kept in."""
@@ -72,4 +74,8 @@ def read_settings() -> Settings:
         )
         raise SupervisorError(
             f"settings (LUCID_* in the environment, or {settings_file()}):\n{faults}"
+        ) from error
+    except (OSError, ValueError) as error:  # no TOML, or no UTF-8
+        raise SupervisorError(
+            f"the settings file {settings_file()} cannot be read: {error}"
         ) from error

@@ -61,7 +61,8 @@ def _said(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
-        return ", ".join(quote(str(item), 80) for item in value) or "none"
+        more = ["…"] if len(value) > _ITEMS else []
+        return ", ".join([*(quote(str(item), 80) for item in value[:_ITEMS]), *more]) or "none"
     return str(value)
 
 

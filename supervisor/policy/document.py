@@ -139,8 +139,10 @@ class _Refused(yaml.MarkedYAMLError):
     """Valid YAML that a policy may not use."""
 
     def __init__(self, event: yaml.Event, reason: str) -> None:
-        # The C parser, which is not used here, has a mark type of its own.
-        super().__init__(problem=reason, problem_mark=event.start_mark)  # type: ignore[arg-type]
+        super().__init__(
+            problem=reason,
+            problem_mark=event.start_mark,  # type: ignore[arg-type] # may be the C parser's
+        )
 
 
 class _Loader(yaml.SafeLoader):

@@ -137,8 +137,15 @@ def _no_rule(policy: Policy, verdict: Verdict) -> str:
 
 
 def _waiting(rule: Rule, verdict: Verdict, history: History) -> _Answer | None:
-    last = history.last_of_agent(verdict.agent_id)
-    if last is None or last.outcome is not None:
+    # Another rule's action may act on what follows an action, but not come between it and
+    # its effect.
+    newest = history.last_of_agent(verdict.agent_id)
+    same = history.last_of_rule(rule.name, verdict.agent_id)
+    if newest is not None and newest.outcome is None and not newest.in_effect:
+        last = newest
+    elif same is not None and same.outcome is None:
+        last = same
+    else:
         return None
     reason = f"waiting for what comes of {last.decision.action}, decided at {last.decision.seq}"
     return _Answer(Choice.WAITING, reason, rule.name)

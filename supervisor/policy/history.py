@@ -21,12 +21,14 @@ Key = TypeVar("Key")
 
 
 class Acted:
-    """One decision that was acted on, and its newest outcome."""
+    """One decision that was acted on, whether its action shows by now, and its newest
+    outcome."""
 
-    __slots__ = ("__weakref__", "decision", "outcome")
+    __slots__ = ("__weakref__", "decision", "in_effect", "outcome")
 
     def __init__(self, decision: Decision) -> None:
         self.decision = decision
+        self.in_effect = False
         self.outcome: Outcome | None = None
 
 
@@ -55,6 +57,12 @@ class History:
         _remember(self._of_rule, (decision.rule, agent), acted)
         if decision.rung is not None:
             _remember(self._of_failure, (decision.rule, agent, decision.verdict.key), acted)
+
+    def record_effect(self, decision: Decision) -> None:
+        """Note that the agent has been shown what was decided."""
+        acted = self._by_id.get(decision.id)
+        if acted is not None:
+            acted.in_effect = True
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Note what came of a decision; a later outcome replaces an earlier one.

@@ -74,7 +74,7 @@ class Judge:
         troubles: list[Trouble] = []
         for entry in entries:
             # Old versions wrote subagents into their parent's file: the entry knows best.
-            agent = self._agent(entry)
+            agent = self._agent(entry, troubles)
             agent.checkpoints.observe(entry)
             if isinstance(entry, Unknown) and entry.problem:
                 troubles.append(Trouble("ingest", entry.seq, entry.problem))
@@ -105,12 +105,22 @@ class Judge:
             self._readers[key] = reader
         return reader
 
-    def _agent(self, entry: Entry) -> _Agent:
+    def _agent(self, entry: Entry, troubles: list[Trouble]) -> _Agent:
         key = (entry.transcript, entry.agent_id)
         agent = self._agents.get(key)
         if agent is None:
-            agent = self._agents[key] = _Agent([make(config) for make, config in self._kinds])
+            agent = self._agents[key] = _Agent(self._detectors(entry.seq, troubles))
         return agent
+
+    def _detectors(self, seq: int, troubles: list[Trouble]) -> list[Detector]:
+        """A new instance of each kind that is still switched on."""
+        made: list[Detector] = []
+        for kind, config in self._kinds:
+            try:
+                made.append(kind(config))
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                troubles.append(self._switch_off(kind.name, error, seq))
+        return made
 
     def _ask_all(self, question: Callable[[Detector], Iterable[Verdict]]) -> Judged:
         verdicts: list[Verdict] = []
@@ -131,12 +141,13 @@ class Judge:
         try:
             return tuple(question())
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            self._kinds = [
-                (kind, config) for kind, config in self._kinds if kind.name != detector.name
-            ]
-            for agent in self._agents.values():
-                # A new list: the caller may be walking the old one.
-                agent.detectors = [kept for kept in agent.detectors if kept.name != detector.name]
-            said = f"switched off for this session: it raised {type(error).__name__}: {error}"
-            troubles.append(Trouble(f"detector:{detector.name}", seq, said))
+            troubles.append(self._switch_off(detector.name, error, seq))
             return ()
+
+    def _switch_off(self, name: str, error: Exception, seq: int | None) -> Trouble:
+        self._kinds = [(kind, config) for kind, config in self._kinds if kind.name != name]
+        for agent in self._agents.values():
+            # A new list: the caller may be walking the old one.
+            agent.detectors = [kept for kept in agent.detectors if kept.name != name]
+        said = f"switched off for this session: it raised {type(error).__name__}: {error}"
+        return Trouble(f"detector:{name}", seq, said)

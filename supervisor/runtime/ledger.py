@@ -7,6 +7,7 @@ final result holds the turns, tokens, time and cost of all parts.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 from claude_agent_sdk import ResultMessage
@@ -14,6 +15,9 @@ from claude_agent_sdk import ResultMessage
 __all__ = ["Ledger"]
 
 Numbers = dict[str, Any]  # the SDK's own type for usage
+
+_LIMITS = frozenset({"contextWindow", "maxOutputTokens"})
+"""What a model can do stands beside what it has used."""
 
 
 class Ledger:
@@ -45,16 +49,14 @@ class Ledger:
         """The caller's result: `result` with all parts added. Cost and usage by model
         are running totals of a process; the other figures are a part's own."""
         parts, self._parts = [*self._parts, result], []
-        usage = result.usage
-        for part in parts[:-1]:
-            usage = _sum(usage or {}, part.usage or {})
+        usage = reduce(_sum, [part.usage or {} for part in parts])
         cost = result.total_cost_usd
         return replace(
             result,
             num_turns=sum(part.num_turns for part in parts),
             duration_ms=sum(part.duration_ms for part in parts),
             duration_api_ms=sum(part.duration_api_ms for part in parts),
-            usage=usage,
+            usage=usage or result.usage,
             total_cost_usd=cost if cost is None else cost + self._past_cost,
             model_usage=_sum(self._past_models, result.model_usage or {}) or result.model_usage,
         )
@@ -67,7 +69,7 @@ def _sum(one: Numbers, other: Numbers) -> Numbers:
         left, right = one[key], other[key]
         if isinstance(left, dict) and isinstance(right, dict):
             total[key] = _sum(left, right)
-        elif _is_number(left) and _is_number(right):
+        elif key not in _LIMITS and _is_number(left) and _is_number(right):
             total[key] = left + right
     return total
 

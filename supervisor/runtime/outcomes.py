@@ -53,12 +53,21 @@ class _Open:
 
 
 class Outcomes:
-    """The open actions of one session, at most one for each agent. Each call is O(1)."""
+    """The open actions of one session, at most one for each agent and rule.
 
-    def __init__(self, concerns: Callable[[Decision, Verdict], bool]) -> None:
-        """`concerns(decision, verdict)`: would the decision's rule act on the verdict?"""
+    Each call takes time by the open actions of one agent, which are few.
+    """
+
+    def __init__(
+        self,
+        concerns: Callable[[Decision, Verdict], bool],
+        took_effect: Callable[[Decision], None],
+    ) -> None:
+        """`concerns(decision, verdict)`: would the decision's rule act on the verdict?
+        `took_effect` hears of each action when its effect begins."""
         self._concerns = concerns
-        self._open: dict[str | None, _Open] = {}
+        self._took_effect = took_effect
+        self._open: dict[str | None, dict[str | None, _Open]] = {}
         self._cleared: OrderedDict[tuple[str | None, str, str], Decision] = OrderedDict()
 
     def is_open(self, agent_id: str | None) -> bool:
@@ -67,33 +76,42 @@ class Outcomes:
 
     def is_pending(self, decision: Decision) -> bool:
         """Whether this decision's action waits for its outcome."""
-        action = self._open.get(decision.verdict.agent_id)
-        return action is not None and action.decision.id == decision.id
+        return self._pending(decision) is not None
+
+    def _pending(self, decision: Decision) -> _Open | None:
+        action = self._open.get(decision.verdict.agent_id, {}).get(decision.rule)
+        return action if action is not None and action.decision.id == decision.id else None
 
     def opened(self, decision: Decision) -> None:
         """An action was decided; its effect is still to come."""
-        self._open[decision.verdict.agent_id] = _Open(decision)
+        self._open.setdefault(decision.verdict.agent_id, {})[decision.rule] = _Open(decision)
 
     def acted(self, decision: Decision, did: str) -> None:
         """The action was carried out; `did` says how."""
-        if self.is_pending(decision):
-            self._open[decision.verdict.agent_id].did = did
+        if (action := self._pending(decision)) is not None:
+            action.did = did
 
     def queued(self, decision: Decision) -> None:
         """The action's text waits for a tool boundary."""
-        if self.is_pending(decision):
-            self._open[decision.verdict.agent_id].queued = True
+        if (action := self._pending(decision)) is not None:
+            action.queued = True
 
     def shown(self, decision: Decision, call_id: str) -> None:
         """The action's text will be read beside the result of this call."""
-        if self.is_pending(decision):
-            self._open[decision.verdict.agent_id].beside_call = call_id
+        if (action := self._pending(decision)) is not None:
+            action.beside_call = call_id
 
     def observe(self, entry: Entry, now: datetime) -> list[Outcome]:
         """Take the session's next entry; returns what it settles."""
-        action = self._open.get(entry.agent_id)
-        if action is None or entry.inherited:
+        actions = self._open.get(entry.agent_id)
+        if actions is None or entry.inherited:
             return []
+        settled: list[Outcome] = []
+        for action in list(actions.values()):
+            settled.extend(self._follow(action, entry, now))
+        return settled
+
+    def _follow(self, action: _Open, entry: Entry, now: datetime) -> list[Outcome]:
         if action.effect_seq is None:
             return self._await_effect(action, entry, now)
         if isinstance(entry, ToolCall):
@@ -108,6 +126,7 @@ class Outcomes:
     def _await_effect(self, action: _Open, entry: Entry, now: datetime) -> list[Outcome]:
         if self._takes_effect(action, entry):
             action.effect_seq = entry.seq
+            self._took_effect(action.decision)
         elif action.queued and action.beside_call is None and isinstance(entry, ToolResult):
             action.missed += 1
             if action.missed == PATIENCE:
@@ -123,24 +142,25 @@ class Outcomes:
 
     def judged(self, verdict: Verdict, now: datetime) -> list[Outcome]:
         """Take a verdict, before it is decided on; returns what it settles."""
-        action = self._open.get(verdict.agent_id)
-        if action is not None:
-            if not self._shows_failure(action, verdict):
-                return []
+        actions = self._open.get(verdict.agent_id, {}).values()
+        concerned = [action for action in actions if self._concerns(action.decision, verdict)]
+        if concerned:
             reason = f"{verdict.failure_mode} again at entry {verdict.seq}"
-            return [self._settle(action, OutcomeStatus.FAILED, verdict.seq, now, reason)]
+            return [
+                self._settle(action, OutcomeStatus.FAILED, verdict.seq, now, reason)
+                for action in concerned
+                if self._shows_failure(action, verdict)
+            ]
         decision = self._cleared.pop(_failure(verdict), None)
         if decision is None:
             return []
         reason = f"{verdict.failure_mode} came back at entry {verdict.seq}"
         return [_outcome(decision, OutcomeStatus.RELAPSED, verdict.seq, now, reason)]
 
-    def _shows_failure(self, action: _Open, verdict: Verdict) -> bool:
+    @staticmethod
+    def _shows_failure(action: _Open, verdict: Verdict) -> bool:
         return (
-            action.effect_seq is not None
-            and action.calls > 0
-            and verdict.seq > action.effect_seq
-            and self._concerns(action.decision, verdict)
+            action.effect_seq is not None and action.calls > 0 and verdict.seq > action.effect_seq
         )
 
     def failed(self, decision: Decision, seq: int, now: datetime, reason: str) -> list[Outcome]:
@@ -154,7 +174,7 @@ class Outcomes:
     def turn_ended(self, seq: int, now: datetime, stopped: str | None = None) -> list[Outcome]:
         """The agents yielded, or were stopped and why: settle what is open."""
         settled = []
-        for action in list(self._open.values()):
+        for action in [action for actions in self._open.values() for action in actions.values()]:
             if stopped is not None:
                 status, reason = OutcomeStatus.SUPERSEDED, stopped
             elif action.effect_seq is None:
@@ -167,15 +187,17 @@ class Outcomes:
     def _end(
         self, decision: Decision, status: OutcomeStatus, seq: int, now: datetime, reason: str
     ) -> list[Outcome]:
-        if not self.is_pending(decision):
-            return []
-        return [self._settle(self._open[decision.verdict.agent_id], status, seq, now, reason)]
+        action = self._pending(decision)
+        return [] if action is None else [self._settle(action, status, seq, now, reason)]
 
     def _settle(
         self, action: _Open, status: OutcomeStatus, seq: int, now: datetime, reason: str
     ) -> Outcome:
         verdict = action.decision.verdict
-        del self._open[verdict.agent_id]
+        actions = self._open[verdict.agent_id]
+        del actions[action.decision.rule]
+        if not actions:
+            del self._open[verdict.agent_id]
         if status is OutcomeStatus.CLEARED:
             self._cleared[_failure(verdict)] = action.decision
             if len(self._cleared) > _REMEMBERED:

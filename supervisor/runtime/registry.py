@@ -86,4 +86,5 @@ def _is_plugin(value: object, base: type) -> bool:
         and issubclass(value, base)
         and not inspect.isabstract(value)
         and isinstance(getattr(value, "name", None), str)
+        and hasattr(value, "failure_mode" if base is Detector else "needs")
     )

@@ -77,9 +77,10 @@ class Supervision:
         self._now = now
         self._judge = Judge(session_id, registry.detectors(), policy.detectors)
         self._history = History()
-        self._outcomes = Outcomes(self._concerns)
+        self._outcomes = Outcomes(self._concerns, self._history.record_effect)
         self._unresolved: set[tuple[str | None, str]] = set()
         self._objective_known = False
+        self._tasks: set[asyncio.Task[None]] = set()
         self._recent_calls: deque[str] = deque(maxlen=_RECENT_CALLS)
         self._waiting: dict[str, asyncio.Event] = {}
         self._lock = asyncio.Lock()
@@ -107,7 +108,17 @@ class Supervision:
         self, key: SessionKey, raws: Sequence[bytes], *, inherited: bool | None = None
     ) -> None:
         """Store raw entries, then judge those that are new. Raises `StoreError` where
-        they cannot be stored; nothing is judged then, and taking them again is right."""
+        they cannot be stored; nothing is judged then, and taking them again is right.
+
+        A caller that stops waiting, as the SDK does after a minute, stops nothing: what
+        is stored would otherwise never be judged.
+        """
+        task = asyncio.create_task(self._take(key, raws, inherited))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
+
+    async def _take(self, key: SessionKey, raws: Sequence[bytes], inherited: bool | None) -> None:
         async with self._lock:
             stored = await self._store.write(
                 key, raws, session_id=self.session_id, inherited=inherited
@@ -119,10 +130,7 @@ class Supervision:
         """Bring a session that is in the store already back to mind: what was done so
         far, and the detectors' state in the given transcript. Returns the newest uuid
         that the store has of that transcript."""
-        for decision in await self._store.decisions(self.session_id):
-            self._history.record_decision(decision)
-        for outcome in await self._store.outcomes(self.session_id):
-            self._history.record_outcome(outcome)
+        open_actions = await self._remember()
         newest = None
         async for stored in self._store.entries(self.session_id):
             self.seq = stored.seq
@@ -130,7 +138,24 @@ class Supervision:
                 self._judge.observe(msgspec.structs.replace(stored, inherited=True))
                 if not stored.subpath:
                     newest = stored.uuid or newest
+        for decision in open_actions:
+            reason = "the process ended before it could be judged"
+            self._outcomes.opened(decision)
+            await self._settle(self._outcomes.superseded(decision, self.seq, self._now(), reason))
         return newest
+
+    async def _remember(self) -> list[Decision]:
+        """What was done so far; returns the decisions whose action has no outcome."""
+        self._objective_known = (await self._store.session(self.session_id)).objective is not None
+        acted: dict[str, Decision] = {}
+        for decision in await self._store.decisions(self.session_id):
+            self._history.record_decision(decision)
+            if decision.choice is Choice.ACT:
+                acted[decision.id] = decision
+        for outcome in await self._store.outcomes(self.session_id):
+            self._history.record_outcome(outcome)
+            acted.pop(outcome.decision_id, None)
+        return list(acted.values())
 
     async def settled(self) -> None:
         """Return once everything taken so far was judged."""
@@ -200,7 +225,9 @@ class Supervision:
             await self._settle(self._outcomes.turn_ended(self.seq, self._now(), stopped))
 
     async def finish(self) -> None:
-        """The session ends here: ask the detectors for a last word."""
+        """The session ends here: ask the detectors for a last word. The agent is gone, so
+        nothing is done about it."""
+        self._capabilities = lambda agent_id: frozenset()
         async with self._lock:
             judged = self._judge.finish()
             await self._publish(self._answers(judged))
@@ -239,7 +266,7 @@ class Supervision:
             await self._keep(self._store.update_session(self.session_id, objective=objective))
         if entry.inherited:
             return
-        METRICS.entries.labels(kind=type(entry).__name__.lower()).inc()
+        METRICS.entries.labels(kind=entry.__struct_config__.tag).inc()
         METRICS.last_progress.set(now.timestamp())
         if entry.at is not None:
             METRICS.ingest_lag.observe(max(0.0, (now - entry.at).total_seconds()))

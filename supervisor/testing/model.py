@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -222,7 +223,9 @@ class ScriptedModel:
 
 async def _send(http: web.Request, events: Iterable[bytes]) -> web.StreamResponse:
     response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
-    await response.prepare(http)
-    for event in events:
-        await response.write(event)
+    # A client that is interrupted goes away in the middle, as it does from the real service.
+    with suppress(ConnectionResetError):
+        await response.prepare(http)
+        for event in events:
+            await response.write(event)
     return response

@@ -196,11 +196,8 @@ async def test_a_stuck_agent_is_brought_back_in_one_stream_and_one_session(
         contexts = [request.context for request in model.requests]
 
     assert acted(messages) == ["nudge", "rollback", "correct"]
-    assert outcomes(messages) == [
-        ("nudge", "failed"),
-        ("rollback", "cleared"),
-        ("correct", "cleared"),
-    ]
+    assert outcomes(messages)[0] == ("nudge", "failed")
+    assert sorted(outcomes(messages)[1:]) == [("correct", "cleared"), ("rollback", "cleared")]
     assert (tmp_path / "work" / "cause.txt").read_text().startswith("Build 4711 failed")
     # One result, with the figures of all the parts; one init; one session id.
     (result,) = results(messages)

@@ -178,6 +178,31 @@ def test_while_an_action_is_open_its_agent_is_left_alone(table: SetUp, finding: 
     assert same.rule == "break loops"
 
 
+TWO_RULES = """
+version: 1
+rules:
+  - {name: loops, on: loop, ladder: [nudge]}
+  - {name: inventions, on: hallucinated_tool, ladder: [nudge]}
+"""
+
+
+def test_another_rule_waits_only_for_the_effect_of_an_action(
+    table: SetUp, finding: Finding
+) -> None:
+    session = table(TWO_RULES)
+    decision = session.act(finding(10))
+    invention = finding(12, failure_mode=FailureMode.HALLUCINATED_TOOL)
+
+    before = session.decide(invention)
+    session.history.record_effect(decision)
+    after = session.decide(invention)
+    same_rule = session.decide(finding(13))
+
+    assert before.choice is Choice.WAITING
+    assert (after.choice, after.rule) == (Choice.ACT, "inventions")
+    assert same_rule.choice is Choice.WAITING
+
+
 def test_an_open_action_holds_up_no_other_agent(table: SetUp, finding: Finding) -> None:
     session = table(LADDER)
     session.act(finding(10))
