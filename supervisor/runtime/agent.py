@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -40,6 +41,7 @@ from supervisor.errors import ActionError, SupervisorError
 from supervisor.runtime import registry
 from supervisor.runtime.boundary import Boundary
 from supervisor.runtime.feed import Feed
+from supervisor.runtime.keeper import kept
 from supervisor.runtime.ledger import Ledger
 from supervisor.runtime.outbox import Outbox
 from supervisor.runtime.supervision import Supervision
@@ -50,6 +52,9 @@ log = logging.getLogger(__name__)
 
 TOOL_GRACE_SECONDS = 30.0
 """How long an action waits for running tool calls before it interrupts them."""
+
+LEAVING_SECONDS = 3.0
+"""How long an agent that is left in the midst of a turn may take to stop by itself."""
 
 Prompts = AsyncIterable[dict[str, Any]]
 Fork = Callable[[Checkpoint], Awaitable[str]]
@@ -98,7 +103,7 @@ class SupervisedAgent:
         self._boundary = boundary
         self._outbox = outbox
         self._fork = fork
-        self._inner = ClaudeSDKClient(options, transport)
+        self._inner = _client(options, transport)
         self._feed: Feed | None = None
         self._ledger = Ledger()
         self._takeover: _Takeover | None = None
@@ -146,13 +151,21 @@ class SupervisedAgent:
             await self._inner.query(prompt, session_id)
 
     async def disconnect(self) -> None:
-        """Stop the agent, as `ClaudeSDKClient.disconnect` does."""
-        self._turn_open = False
+        """Stop the agent, as `ClaudeSDKClient.disconnect` does.
+
+        One in the midst of a turn is interrupted first: left to itself, the CLI works on
+        for five seconds after its input has ended, and nobody supervises or records it.
+        """
+        turn_was_open, self._turn_open = self._turn_open, False
         for task in self._tasks | self._actions:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._actions, return_exceptions=True)
         if self._feed is not None:
             await self._feed.close()
+        if turn_was_open:
+            with suppress(Exception):  # the SDK raises bare Exception; it may be gone, too
+                async with asyncio.timeout(LEAVING_SECONDS):
+                    await self._inner.interrupt()
         await self._inner.disconnect()
         if self.state is SessionState.RUNNING:
             self.state = SessionState.CLOSED
@@ -324,7 +337,7 @@ class SupervisedAgent:
         )
         if options.max_turns is not None:
             options = replace(options, max_turns=max(1, options.max_turns - self._ledger.turns))
-        inner = ClaudeSDKClient(options)
+        inner = _client(options)
         await inner.connect(self._feed.messages() if self._feed is not None else None)
         former, self._inner, self._sdk_id = self._inner, inner, fork
         self._ledger.process_ended()
@@ -397,6 +410,11 @@ class SupervisedAgent:
 
     def _spawn(self, work: Any) -> None:
         self._tasks.add(asyncio.create_task(work))
+
+
+def _client(options: ClaudeAgentOptions, transport: Transport | None = None) -> ClaudeSDKClient:
+    """A client whose agent dies with this process, whatever ends it."""
+    return ClaudeSDKClient(options if transport is not None else kept(options), transport)
 
 
 async def _only(message: dict[str, Any]) -> Prompts:

@@ -110,6 +110,7 @@ class SupervisedClient:
         try:
             self._agent = await self._supervised(policy, self._store)
             METRICS.open_sessions.inc()
+            METRICS.last_progress.set_to_current_time()
             await self._agent.connect(prompt)
         except BaseException:
             await self.disconnect()

@@ -51,7 +51,7 @@ async def where_to_begin(options: ClaudeAgentOptions, store: Store) -> Opening:
     resumed = options.resume or await _newest(options, project_key)
     if resumed is None or options.fork_session:
         new = options.session_id or str(uuid4())
-        if not options.continue_conversation:
+        if options.fork_session or not options.continue_conversation:
             options = replace(options, session_id=new)
         return Opening(new, new, project_key, options, resumes=False)
     session_id = head = resumed

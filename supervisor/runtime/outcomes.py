@@ -172,9 +172,11 @@ class Outcomes:
         return self._end(decision, OutcomeStatus.SUPERSEDED, seq, now, reason)
 
     def turn_ended(self, seq: int, now: datetime, stopped: str | None = None) -> list[Outcome]:
-        """The agents yielded, or were stopped and why: settle what is open."""
+        """The main agent yielded: settle what is open on it; subagents may go on. Or all
+        of them were stopped, and why."""
         settled = []
-        for action in [action for actions in self._open.values() for action in actions.values()]:
+        agents = list(self._open) if stopped is not None else [None]
+        for action in [found for agent in agents for found in self._open.get(agent, {}).values()]:
             if stopped is not None:
                 status, reason = OutcomeStatus.SUPERSEDED, stopped
             elif action.effect_seq is None:

@@ -220,7 +220,7 @@ class Supervision:
             await self._settle(self._outcomes.superseded(decision, self.seq, self._now(), reason))
 
     async def turn_ended(self, stopped: str | None = None) -> None:
-        """The agent yielded, or was stopped and why: what is open is settled."""
+        """The main agent yielded, or all were stopped and why: what is open is settled."""
         async with self._lock:
             await self._settle(self._outcomes.turn_ended(self.seq, self._now(), stopped))
 
@@ -232,7 +232,8 @@ class Supervision:
             judged = self._judge.finish()
             await self._publish(self._answers(judged))
             await self._report(judged.troubles)
-            await self._settle(self._outcomes.turn_ended(self.seq, self._now()))
+            reason = "the session ended before it could be judged"
+            await self._settle(self._outcomes.turn_ended(self.seq, self._now(), reason))
 
     async def note(self, source: str, message: str, *, seq: int | None = None) -> None:
         """Record an incident, count it and tell it."""
