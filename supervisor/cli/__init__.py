@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
@@ -15,6 +16,10 @@ def main() -> None:
             "lucid: the package 'supervisor' (supervisord) is installed in the same environment, "
             "under the same import name. Install Lucid on its own: uv tool install lucid-supervisor"
         )
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a narrow locale is no reason to fail
+
     from supervisor.cli.commands import lucid
 
     lucid(prog_name="lucid")

@@ -6,37 +6,41 @@ from enum import IntEnum
 
 from supervisor.core.session import SessionState
 
-__all__ = ["Exit", "exit_of"]
+__all__ = ["MEANINGS", "Exit", "exit_of"]
 
 
 class Exit(IntEnum):
-    """What a process's end says. Shown by `lucid run --help` and in the README."""
+    """What a process's end says; `MEANINGS` has it in words."""
 
     REACHED = 0
-    """The objective was reached, as far as Lucid knows; for other commands: done."""
     GAVE_UP = 1
-    """The agent ran into a limit, or finished with a failure unresolved; `lucid scan`
-    found something."""
     USAGE = 2
-    """The command line, a policy or a setting is wrong; nothing was started."""
     ABORTED = 3
-    """The policy stopped the agent."""
     BROKEN = 4
-    """The infrastructure failed: the model's service, the CLI, the store."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    PIPE_CLOSED = 141
+    TERMINATED = 143
+
+
+MEANINGS = {
+    Exit.REACHED: "the objective was reached, as far as Lucid knows",
+    Exit.GAVE_UP: "the agent gave up: a limit was hit, or a failure stayed unresolved",
+    Exit.USAGE: "the command line, the policy or a setting is wrong; nothing was started",
+    Exit.ABORTED: "the policy stopped the agent",
+    Exit.BROKEN: "the infrastructure failed: the model's service, the CLI, the store",
+    Exit.INTERRUPTED: "interrupted by Ctrl-C (141: its output's reader left, 143: SIGTERM)",
+}
+"""Of `lucid run`, for its help and the README. Other commands end with 0 where all is
+well, with 1 where they found something, and with the rest as it does."""
 
 
 _OF_STATE = {
     SessionState.REACHED: Exit.REACHED,
     SessionState.GAVE_UP: Exit.GAVE_UP,
     SessionState.ABORTED: Exit.ABORTED,
-    SessionState.BROKEN: Exit.BROKEN,
-    SessionState.CLOSED: Exit.BROKEN,
-    SessionState.RUNNING: Exit.BROKEN,
 }
 
 
 def exit_of(state: SessionState) -> Exit:
-    """The exit code of a session's end."""
-    return _OF_STATE[state]
+    """The exit code for where a session was left; all that is no end is broken off."""
+    return _OF_STATE.get(state, Exit.BROKEN)

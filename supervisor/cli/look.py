@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,25 +10,30 @@ from typing import TYPE_CHECKING
 import click
 
 from supervisor.cli.exits import Exit
-from supervisor.cli.shared import open_store, reporting, store_option
+from supervisor.cli.output import columns, say, say_json, short
+from supervisor.cli.shared import json_option, open_store, reporting, store_option
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
+    from datetime import datetime
 
-    from supervisor.cli.story import Beat
-    from supervisor.core.decision import Decision
-    from supervisor.core.outcome import Outcome
+    from supervisor.cli.timeline import Item
     from supervisor.core.verdict import Verdict
-    from supervisor.store.interface import Incident, SessionRow, Store
+    from supervisor.store.interface import SessionRow
 
 __all__ = ["replay", "sessions", "show"]
 
 
 @click.command()
 @store_option
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, for machines.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    metavar="N",
+    show_default=True,
+    help="How many at the most.",
+)
+@json_option
 @reporting
 async def sessions(store: Path | None, limit: int, as_json: bool) -> int:
     """List the sessions in the store, the last changed first."""
@@ -37,141 +43,137 @@ async def sessions(store: Path | None, limit: int, as_json: bool) -> int:
         import msgspec
 
         for row in rows:
-            click.echo(msgspec.json.encode(row).decode())
+            say_json(msgspec.to_builtins(row))
     elif not rows:
-        click.echo("No sessions yet: 'lucid run' makes one, 'lucid demo' shows how.")
+        say("No sessions yet: 'lucid run' makes one, 'lucid demo' shows how.")
     else:
         _print_sessions(rows)
     return Exit.REACHED
 
 
+_HEADINGS = ("session", "changed", "state", "entries", "verdicts", "actions", "objective")
+_NUMBERS = frozenset({3, 4, 5})
+
+
 def _print_sessions(rows: Sequence[SessionRow]) -> None:
+    cells = [_cells(row) for row in rows]
+    if not sys.stdout.isatty():
+        for line in columns([_HEADINGS, *cells], right=_NUMBERS):
+            say(line)
+        return
     from rich.table import Table
     from rich.text import Text
 
-    from supervisor.core.text import one_line
+    from supervisor.cli.terminal import console
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("session", "changed", "state"):
-        table.add_column(name)
-    for name in ("entries", "verdicts", "actions"):
-        table.add_column(name, justify="right")
-    table.add_column("objective")
-    for row in rows:
-        table.add_row(
-            row.session_id[:8],
-            f"{row.updated_at.astimezone():%Y-%m-%d %H:%M}",
-            row.state,
-            str(row.entries),
-            str(row.verdicts),
-            str(row.interventions),
-            Text(one_line(row.objective or "", 60)),
+    for place, name in enumerate(_HEADINGS):
+        table.add_column(
+            name,
+            justify="right" if place in _NUMBERS else "left",
+            no_wrap=name != "objective",  # the one that gives way
         )
-    _console().print(table)
+    for *fixed, objective in cells:
+        table.add_row(*map(Text, fixed), Text(objective, no_wrap=True, overflow="ellipsis"))
+    console().print(table)
+
+
+def _cells(row: SessionRow) -> tuple[str, ...]:
+    from supervisor.core.text import one_line
+
+    return (
+        short(row.session_id),
+        f"{row.updated_at.astimezone():%Y-%m-%d %H:%M}",
+        row.state,
+        str(row.entries),
+        str(row.verdicts),
+        str(row.interventions),
+        one_line(row.objective or "", 200),
+    )
 
 
 @click.command()
 @click.argument("session")
 @store_option
+@json_option
 @reporting
-async def show(session: str, store: Path | None) -> int:
+async def show(session: str, store: Path | None, as_json: bool) -> int:
     """Show SESSION's timeline, with verdicts, decisions and outcomes in place.
 
-    SESSION is an id from 'lucid sessions', or the beginning of one.
+    SESSION is an id from 'lucid sessions', or the beginning of one. A line is an entry's
+    number, its time and what it is; a part that was cut off by a rollback is marked with
+    a ~ (in a terminal it is dimmed as well).
     """
+    from supervisor.cli.timeline import timeline
+
     async with open_store(store) as kept:
         row = await kept.session(session)
-        events = await _events(kept, row)
-        console = _console()
-        console.print(_heading(row))
-        async for line in _timeline(kept, row, events):
-            console.print(line, soft_wrap=True)
+        items = timeline(kept, row)
+        await (_show_json(row, items) if as_json else _show_lines(row, items))
     return Exit.REACHED
 
 
-def _heading(row: SessionRow) -> Text:
-    from rich.text import Text
-
-    from supervisor.core.text import one_line
-
-    why = f" ({one_line(row.state_reason, 120)})" if row.state_reason else ""
-    text = Text(f"session {row.session_id}  {row.state}{why}\n", style="bold")
-    text.append(f"objective {one_line(row.objective or 'unknown', 200)}\n", style="default")
-    return text
-
-
-async def _events(store: Store, row: SessionRow) -> dict[int, list[Beat]]:
-    """Lucid's own lines by the entry they belong behind."""
+async def _show_json(row: SessionRow, items: AsyncIterator[Item]) -> None:
     import msgspec
 
-    from supervisor.cli.story import beats_of_event
-
-    behind: dict[int, list[Beat]] = {}
-    recorded: list[tuple[str, Sequence[Verdict | Decision | Outcome | Incident]]] = [
-        ("incident", await store.incidents(row.session_id)),
-        ("verdict", await store.verdicts(row.session_id)),
-        ("outcome", await store.outcomes(row.session_id)),
-        ("decision", await store.decisions(row.session_id)),
-    ]
-    for kind, items in recorded:
-        for item in items:
-            beats = beats_of_event(kind, msgspec.to_builtins(item))
-            behind.setdefault(item.seq or 0, []).extend(beats)
-    return behind
+    say_json({"item": "session", **msgspec.to_builtins(row)})
+    async for item in items:
+        fields = msgspec.json.decode(msgspec.json.encode(item.what))
+        marked = {"left_behind": item.left_behind} if item.kind == "entry" else {}
+        say_json({"item": item.kind, **marked, **fields})
 
 
-async def _timeline(
-    store: Store, row: SessionRow, events: dict[int, list[Beat]]
-) -> AsyncIterator[Text]:
-    """The session's lines: its entries, what Lucid did behind each, and forks."""
-    from rich.text import Text
+async def _show_lines(row: SessionRow, items: AsyncIterator[Item]) -> None:
+    from supervisor.cli.timeline import beats_of
 
-    from supervisor.cli.story import beats_of_entry
-    from supervisor.runtime.judge import Judge
+    for line in _heading(row):
+        say(line)
+    if not sys.stdout.isatty():
+        async for item in items:
+            for beat in beats_of(item):
+                say(f"{_lead(item)} {beat}")
+        return
+    from supervisor.cli.terminal import console, rendered
 
-    typed = Judge(row.session_id, {}, {})
-    transcript, copied = None, 0
-    async for stored in store.entries(row.session_id):
-        if stored.inherited:
-            copied += 1
-        if transcript not in (None, stored.transcript) or (copied and not stored.inherited):
-            yield Text(f"{'':>5}  -- goes on in {stored.transcript[:8]}, from {copied} entries --")
-            copied = 0
-        transcript = stored.transcript
-        for entry in () if stored.inherited else typed.observe(stored).entries:
-            for beat in beats_of_entry(entry):
-                yield _numbered(entry.seq, beat, entry.agent_id)
-        for beat in events.pop(stored.seq, ()):
-            yield _numbered(None, beat, None)
-    for beats in events.values():
-        for beat in beats:
-            yield _numbered(None, beat, None)
+    screen = console()
+    async for item in items:
+        for beat in beats_of(item):
+            screen.print(rendered(beat, lead=f"{_lead(item)} ", faded=item.left_behind))
 
 
-def _numbered(seq: int | None, beat: Beat, agent_id: str | None) -> Text:
-    from rich.text import Text
+def _heading(row: SessionRow) -> Iterator[str]:
+    from supervisor.core.text import one_line
 
-    from supervisor.cli.terminal import beat_text
-
-    text = Text(f"{'' if seq is None else seq:>5}  ", style="dim")
-    if agent_id is not None:
-        text.append(f"[{agent_id[:8]}] ", style="dim")
-    return text.append_text(beat_text(beat))
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
+    why = f": {one_line(row.state_reason, 200)}" if row.state_reason else ""
+    yield f"session    {one_line(row.session_id, 200)}"
+    yield f"state      {row.state}{why}"
+    yield f"objective  {one_line(row.objective or 'unknown', 400)}"
+    yield f"from, to   {_local(row.created_at)}, {_local(row.updated_at)}"
+    yield ""
 
 
-@click.command()
+def _local(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _lead(item: Item) -> str:
+    """What stands before a beat: the entry's number, its time, whether it was cut off."""
+    number = getattr(item.what, "seq", "") if item.kind == "entry" else ""
+    time = f"{item.at.astimezone():%H:%M:%S}" if item.at else ""
+    return f"{number:>5} {time:8} {'~' if item.left_behind else ' '}"
+
+
+@click.command(epilog="Exits with 0 where both are the same, with 1 where they differ.")
 @click.argument("session")
 @store_option
+@json_option
 @reporting
-async def replay(session: str, store: Path | None) -> int:
+async def replay(session: str, store: Path | None, as_json: bool) -> int:
     """Run the detectors over the stored SESSION again, with the settings it ran under, and
-    compare what they find with what was found live. Exits with 1 where that differs."""
+    compare what they find with what was found live.
+
+    A verdict is marked with a + where it is new, a - where it is missing, a ~ where it
+    has changed."""
     from supervisor.runtime.replay import replay as again
 
     async with open_store(store) as kept:
@@ -180,24 +182,40 @@ async def replay(session: str, store: Path | None) -> int:
         found: dict[str, Verdict] = {}
         async for judged in again(kept, row):
             found.update({verdict.id: verdict for verdict in judged.verdicts})
-    for line in _differences(live, found):
-        click.echo(line)
-    if live == found:
-        click.echo(f"{row.entries} entries: the same {len(found)} verdicts as live")
-        return Exit.REACHED
-    click.echo(f"{row.entries} entries: {len(live)} verdicts live, {len(found)} on replay")
-    return Exit.GAVE_UP
+    for mark, verdict in _compared(live, found):
+        _print_verdict(mark, verdict, as_json)
+    if not as_json:
+        same = f"the same {len(found)} verdicts as live"
+        differ = f"{len(live)} verdicts live, {len(found)} on replay"
+        say(f"{row.entries} entries: {same if live == found else differ}")
+    return Exit.REACHED if live == found else Exit.GAVE_UP
 
 
-def _differences(live: dict[str, Verdict], found: dict[str, Verdict]) -> Iterator[str]:
-    from supervisor.core.text import one_line
+_MARKS = {"same": " ", "missing": "-", "new": "+", "changed": "~"}
 
+
+def _compared(live: dict[str, Verdict], found: dict[str, Verdict]) -> Iterator[tuple[str, Verdict]]:
+    """Every verdict of either, in order, with how the two compare."""
     for identity in sorted(live.keys() | found.keys(), key=lambda name: int(name.split("/")[0])):
         before, now = live.get(identity), found.get(identity)
-        mark = " " if before == now else "-" if now is None else "+" if before is None else "~"
-        verdict = now or before
-        assert verdict is not None
-        yield (
-            f"{mark} entry {verdict.seq}: {verdict.failure_mode} {verdict.confidence:.2f} "
-            f"since {verdict.onset_seq}: {one_line(verdict.summary, 120)}"
-        )
+        if now is None:
+            yield "missing", live[identity]
+        elif before is None:
+            yield "new", now
+        else:
+            yield "same" if before == now else "changed", now
+
+
+def _print_verdict(compared: str, verdict: Verdict, as_json: bool) -> None:
+    from supervisor.core.text import one_line
+
+    if as_json:
+        import msgspec
+
+        say_json({"compared": compared, "verdict": msgspec.to_builtins(verdict)})
+        return
+    agent = f" [{short(verdict.agent_id)}]" if verdict.agent_id else ""
+    say(
+        f"{_MARKS[compared]} entry {verdict.seq}{agent}: {verdict.failure_mode} "
+        f"{verdict.confidence:.2f} since {verdict.onset_seq}: {one_line(verdict.summary, 200)}"
+    )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from supervisor.cli.exits import Exit
+from supervisor.cli.output import say
 from supervisor.cli.shared import reporting
 
 __all__ = ["policy"]
@@ -17,18 +16,18 @@ def policy() -> None:
     """Work on policies."""
 
 
-@policy.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@policy.command(short_help="Check a policy; list every fault with its place.")
+@click.argument("file")
 @reporting
-async def check(file: Path) -> int:
-    """Check the policy FILE (or a shipped policy's name); list every fault with its place."""
+async def check(file: str) -> int:
+    """Check the policy FILE, or a shipped policy by its name; list every fault with its
+    place."""
     from supervisor.policy.load import load_policy
     from supervisor.runtime import registry
 
-    source = file if file.exists() or file.suffix else str(file)
-    loaded = load_policy(source, detectors=registry.detectors(), actions=registry.actions())
-    click.echo(f"{file}: fine, mode {loaded.mode}")
+    loaded = load_policy(file, detectors=registry.detectors(), actions=registry.actions())
+    say(f"{file}: fine, mode {loaded.mode}")
     for rule in loaded.rules:
         ladder = " -> ".join(rung.action for rung in rule.ladder)
-        click.echo(f"  {rule.name}: on {', '.join(rule.on)}: {ladder}")
+        say(f"  {rule.name}: on {', '.join(rule.on)}: {ladder}")
     return Exit.REACHED

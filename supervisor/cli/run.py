@@ -7,30 +7,37 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from supervisor.cli.exits import Exit, exit_of
-from supervisor.cli.shared import fail, open_store, reporting, store_option
+from supervisor.cli.exits import MEANINGS, Exit
+from supervisor.cli.output import say
+from supervisor.cli.shared import (
+    fail,
+    json_option,
+    open_store,
+    reporting,
+    store_argument,
+    store_option,
+)
 
 if TYPE_CHECKING:
-    from claude_agent_sdk import PermissionMode
+    from claude_agent_sdk import ClaudeAgentOptions, PermissionMode
 
 __all__ = ["run"]
 
+_PERMISSION_MODES = ("default", "acceptEdits", "plan", "bypassPermissions", "dontAsk", "auto")
 
-@click.command(
-    epilog="""\b
-Exit codes:
-  0  the objective was reached, as far as Lucid knows
-  1  the agent gave up: a limit was hit, or a failure stayed unresolved
-  2  usage: the command line, the policy or a setting is wrong; nothing was started
-  3  the policy stopped the agent
-  4  the infrastructure failed: the model's service, the CLI, the store"""
-)
+_EXIT_CODES = "\n".join(f"  {code:<4} {meaning}" for code, meaning in MEANINGS.items())
+
+
+@click.command(epilog=f"\b\nExit codes:\n{_EXIT_CODES}")
 @click.argument("objective")
 @click.option("--policy", metavar="F", help="A policy file, or a shipped policy's name.")
 @store_option
 @click.option("--model", metavar="M", help="The model to use.")
 @click.option(
-    "--max-turns", type=click.IntRange(min=1), metavar="N", help="Model calls at the most."
+    "--max-turns",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Model calls at the most, Lucid's recoveries included.",
 )
 @click.option(
     "--cwd",
@@ -39,16 +46,20 @@ Exit codes:
     help="Where the agent works.  [default: here]",
 )
 @click.option(
-    "--allow", multiple=True, metavar="TOOL", help="A tool it may use unasked; repeatable."
+    "--allow",
+    multiple=True,
+    metavar="TOOL",
+    help="A tool it may use unasked; repeatable. Nobody is asked: what needs it is denied.",
 )
 @click.option(
     "--permission-mode",
-    type=click.Choice(["default", "acceptEdits", "plan", "bypassPermissions", "dontAsk", "auto"]),
-    help="What the agent may do unasked.",
+    type=click.Choice(_PERMISSION_MODES),
+    metavar="P",
+    help=f"What else it may do unasked: {', '.join(_PERMISSION_MODES)}.",
 )
 @click.option(
     "--mcp-config",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
     metavar="F",
     help="MCP servers, as a JSON file.",
 )
@@ -57,9 +68,9 @@ Exit codes:
     "--metrics-port",
     type=click.IntRange(0, 65535),
     metavar="P",
-    help="Serve Prometheus metrics on 127.0.0.1:P/metrics.",
+    help="Serve Prometheus metrics on 127.0.0.1:P/metrics; 0 picks a free port.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, for machines.")
+@json_option
 @reporting
 async def run(
     objective: str,
@@ -80,33 +91,61 @@ async def run(
     The agent is Claude Code, driven through the Claude Agent SDK; it needs an
     ANTHROPIC_API_KEY, another way to sign in, or an ANTHROPIC_BASE_URL to talk to.
     """
-    from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKError
+    from claude_agent_sdk import ClaudeAgentOptions
+    from claude_agent_sdk.types import SystemPromptPreset
 
-    from supervisor.cli.preflight import preflight
-    from supervisor.cli.telling import tell
-    from supervisor.cli.terminal import terminal
-    from supervisor.runtime.client import SupervisedClient
-    from supervisor.settings import read_settings
-
+    # The SDK's None is an agent without a system prompt; here it is Claude Code's own.
+    own = SystemPromptPreset(type="preset", preset="claude_code")
     options = ClaudeAgentOptions(
         model=model,
         max_turns=max_turns,
         cwd=cwd,
         allowed_tools=list(allow),
         permission_mode=cast("PermissionMode | None", permission_mode),
-        mcp_servers=mcp_config if mcp_config is not None else {},
-        system_prompt=system_prompt,
+        mcp_servers=mcp_config or {},
+        system_prompt=own if system_prompt is None else system_prompt,
+        stderr=lambda line: say(f"claude: {line}", err=True),
+    )
+    return await _supervised(objective, options, policy, store, metrics_port, as_json)
+
+
+async def _supervised(
+    objective: str,
+    options: ClaudeAgentOptions,
+    policy: str | None,
+    store: Path | None,
+    metrics_port: int | None,
+    as_json: bool,
+) -> int:
+    from claude_agent_sdk import ClaudeSDKError
+
+    from supervisor.cli.preflight import preflight
+    from supervisor.cli.telling import tell
+    from supervisor.cli.terminal import terminal
+    from supervisor.policy.load import load_policy
+    from supervisor.runtime import registry
+    from supervisor.runtime.client import SupervisedClient
+    from supervisor.settings import read_settings
+
+    settings = read_settings()
+    loaded = load_policy(
+        policy or settings.policy, detectors=registry.detectors(), actions=registry.actions()
     )
     await preflight(options)
-    port = metrics_port if metrics_port is not None else read_settings().metrics_port
-    if port is not None:
-        from supervisor.metrics import serve_metrics
-
-        serve_metrics(port)
+    _serve_metrics(metrics_port if metrics_port is not None else settings.metrics_port)
     async with open_store(store) as kept:
-        client = SupervisedClient(options, policy=policy, store=kept)
+        client = SupervisedClient(options, policy=loaded, store=kept)
+        told = terminal(as_json=as_json)
         try:
-            state = await tell(client, objective, terminal(as_json))
+            ending = await tell(client, objective, told, store=store_argument(store))
         except ClaudeSDKError as error:
             return fail(str(error).split("\n")[0], Exit.BROKEN)
-    return exit_of(state)
+    return ending.exit
+
+
+def _serve_metrics(port: int | None) -> None:
+    if port is None:
+        return
+    from supervisor.metrics import serve_metrics
+
+    say(f"metrics on http://127.0.0.1:{serve_metrics(port)}/metrics", err=True)

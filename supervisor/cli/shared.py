@@ -1,9 +1,14 @@
-"""What the commands share: errors in one sentence, the store they work on."""
+"""What the commands share: errors in one sentence, and the store they work on."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import logging
+import os
+import shlex
+import shutil
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,26 +17,40 @@ from typing import TYPE_CHECKING, ParamSpec
 import click
 
 from supervisor.cli.exits import Exit
+from supervisor.cli.output import say
 from supervisor.errors import PolicyError, StoreError, SupervisorError
 
 if TYPE_CHECKING:
     from supervisor.store.interface import Store
 
-__all__ = ["fail", "open_store", "reporting", "store_option"]
+__all__ = [
+    "fail",
+    "json_option",
+    "open_store",
+    "program",
+    "reporting",
+    "store_argument",
+    "store_option",
+]
 
 Parameters = ParamSpec("Parameters")
 
 store_option = click.option(
     "--store",
     type=click.Path(path_type=Path, dir_okay=False),
+    metavar="F",
     help="The SQLite file that sessions are kept in.  [default: $LUCID_STORE, or lucid.db in "
     "your data folder]",
 )
 
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON lines, for machines."
+)
 
-def fail(message: str, code: Exit) -> int:
+
+def fail(message: str, code: Exit) -> Exit:
     """Say what is wrong on standard error; returns the exit code."""
-    click.echo(f"lucid: {message}", err=True)
+    say(f"lucid: {message}", err=True)
     return code
 
 
@@ -41,37 +60,53 @@ def reporting(command: Callable[Parameters, Awaitable[int]]) -> Callable[Paramet
 
     @functools.wraps(command)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
-        sys.exit(_code(command, *args, **kwargs))
+        _log_to_stderr()
+        sys.exit(_code(functools.partial(command, *args, **kwargs)))
 
     return run
 
 
-def _code(
-    command: Callable[Parameters, Awaitable[int]],
-    *args: Parameters.args,
-    **kwargs: Parameters.kwargs,
-) -> int:
-    async def main() -> int:
-        return await command(*args, **kwargs)
-
+def _code(command: Callable[[], Awaitable[int]]) -> int:
     try:
-        return asyncio.run(main())
+        return asyncio.run(_until_terminated(command))
     except PolicyError as error:
+        say(str(error), err=True)
         count = len(error.problems)
-        click.echo(str(error), err=True)
-        return fail(
-            f"{count} fault{'s' * (count > 1)} in the policy; nothing was started", Exit.USAGE
-        )
+        return fail(f"{count} fault{'s' * (count > 1)} in the policy, nothing done", Exit.USAGE)
     except StoreError as error:
         return fail(str(error), Exit.BROKEN)
     except SupervisorError as error:
         return fail(str(error), Exit.USAGE)
     except KeyboardInterrupt:
         return fail("interrupted", Exit.INTERRUPTED)
+    except asyncio.CancelledError:
+        return fail("terminated", Exit.TERMINATED)
     except BrokenPipeError:
-        # The reader left (`lucid show … | head`): not ours to complain about.
-        sys.stdout = None
-        return Exit.REACHED
+        # What Python still wants to flush at its end must not fail as well.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.PIPE_CLOSED
+
+
+async def _until_terminated(command: Callable[[], Awaitable[int]]) -> int:
+    """On SIGTERM, leave as on Ctrl-C: an agent's process must not outlive its supervisor."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await command()
+
+
+class _StandardError(logging.Handler):
+    """Writes log lines as the commands write theirs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"lucid: {self.format(record)}", err=True)
+
+
+def _log_to_stderr() -> None:
+    """Errors only, and none of the SDK's, which come as exceptions too. Whatever befalls
+    a session is in its story; what is logged as a warning stands there already."""
+    logging.basicConfig(level=logging.ERROR, handlers=[_StandardError()])
+    logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL + 1)
 
 
 def open_store(path: Path | None) -> Store:
@@ -80,3 +115,16 @@ def open_store(path: Path | None) -> Store:
     from supervisor.store.sqlite import SqliteStore
 
     return SqliteStore(path or read_settings().store)
+
+
+def store_argument(path: Path | None) -> str:
+    """What to add to a suggested command so that it finds this store."""
+    return f" --store {shlex.quote(str(path))}" if path is not None else ""
+
+
+def program() -> str:
+    """How this command is called, for suggestions that can be pasted."""
+    called = sys.argv[0]
+    if Path(called).name != "lucid" or shutil.which("lucid") == called:
+        return "lucid"
+    return shlex.quote(called)
