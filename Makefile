@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SETUP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format lint types imports pytest bench lock clean
+.PHONY: help setup demo test format lint types imports postgres pytest bench lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,7 +38,19 @@ types: $(SETUP) ## Check the types
 imports: $(SETUP) ## Check the import contracts
 	$(BIN)/lint-imports
 
-pytest: $(SETUP) ## Run the tests
+postgres: ## Install PostgreSQL, which tests start servers of, if it is missing and can be had
+	@command -v initdb >/dev/null || test -x "$$(pg_config --bindir 2>/dev/null)/initdb" \
+	  || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && exit; \
+	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+	  echo "Installing PostgreSQL for the tests (once) ..."; \
+	  apt-get update -qq >/dev/null; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends postgresql \
+	    >/dev/null && exit; \
+	fi; \
+	echo "Going on without PostgreSQL, so its tests are skipped; install your system's package" \
+	  "of the server (Debian: postgresql, Fedora: postgresql-server, Homebrew: postgresql)" >&2
+
+pytest: $(SETUP) postgres ## Run the tests
 	$(BIN)/pytest -n auto
 
 bench: $(SETUP) ## Measure; writes bench.json

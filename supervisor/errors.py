@@ -6,6 +6,9 @@
     ├── PolicyError        a policy file has faults; `.problems` lists all of them
     ├── TranscriptError    a transcript cannot be read or has no such session
     ├── StoreError         the store cannot be opened, read or written
+    │   ├── LeaseHeld      another worker runs the session
+    │   └── LeaseLost      another worker has taken the session over
+    ├── FilesError         files cannot be checkpointed, compared or brought back
     ├── DetectorError      a detector is unusable (a bad plugin, a bad configuration)
     └── ActionError        an action could not be carried out
         └── ActionUnavailable   the runtime lacks a capability the action needs
@@ -15,11 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 __all__ = [
     "ActionError",
     "ActionUnavailable",
     "DetectorError",
+    "FilesError",
+    "LeaseHeld",
+    "LeaseLost",
     "PolicyError",
     "Problem",
     "StoreError",
@@ -68,6 +75,25 @@ class TranscriptError(SupervisorError):
 
 class StoreError(SupervisorError):
     """The store cannot be opened, read or written."""
+
+
+class LeaseHeld(StoreError):
+    """Another worker runs the session: `holder`, until `expires_at` by the store's clock
+    unless it renews its lease."""
+
+    def __init__(self, message: str, *, holder: str, expires_at: datetime) -> None:
+        self.holder = holder
+        self.expires_at = expires_at
+        super().__init__(message)
+
+
+class LeaseLost(StoreError):
+    """Another worker has taken the session over: nothing was written, and the agent that
+    ran under the lost lease must stop."""
+
+
+class FilesError(SupervisorError):
+    """A working folder cannot be checkpointed, compared with a checkpoint or brought back."""
 
 
 class DetectorError(SupervisorError):

@@ -22,8 +22,8 @@ from supervisor.errors import SupervisorError
 __all__ = ["Settings", "read_settings", "settings_file"]
 
 
-def _default_store() -> Path:
-    return platformdirs.user_data_path("lucid", appauthor=False) / "lucid.db"
+def _default_store() -> str:
+    return str(platformdirs.user_data_path("lucid", appauthor=False) / "lucid.db")
 
 
 class Settings(BaseSettings):
@@ -37,12 +37,15 @@ class Settings(BaseSettings):
         env_prefix="LUCID_", env_ignore_empty=True, extra="forbid", frozen=True
     )
 
-    store: Path = Field(default_factory=_default_store)
-    """The SQLite file that transcripts are kept in."""
+    store: str = Field(default_factory=_default_store)
+    """What transcripts are kept in: an SQLite file, or `postgresql://USER@HOST/DATABASE`."""
     policy: str = "default"
     """A policy file, or the name of one that Lucid ships."""
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """Where `/metrics` is served on loopback; not at all if unset."""
+
+    lease_seconds: float = Field(default=30.0, ge=1.0)
+    """How long a session stays with a worker that gives no sign of life."""
 
     @classmethod
     def settings_customise_sources(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -35,7 +34,7 @@ __all__ = ["replay", "sessions", "show"]
 )
 @json_option
 @reporting
-async def sessions(store: Path | None, limit: int, as_json: bool) -> int:
+async def sessions(store: str | None, limit: int, as_json: bool) -> int:
     """List the sessions in the store, the last changed first."""
     async with open_store(store) as kept:
         rows = await kept.sessions(limit)
@@ -97,7 +96,7 @@ def _cells(row: SessionRow) -> tuple[str, ...]:
 @store_option
 @json_option
 @reporting
-async def show(session: str, store: Path | None, as_json: bool) -> int:
+async def show(session: str, store: str | None, as_json: bool) -> int:
     """Show SESSION's timeline, with verdicts, decisions and outcomes in place.
 
     SESSION is an id from 'lucid sessions', or the beginning of one. A line is an entry's
@@ -168,7 +167,7 @@ def _lead(item: Item) -> str:
 @store_option
 @json_option
 @reporting
-async def replay(session: str, store: Path | None, as_json: bool) -> int:
+async def replay(session: str, store: str | None, as_json: bool) -> int:
     """Run the detectors over the stored SESSION again, with the settings it ran under, and
     compare what they find with what was found live.
 

@@ -75,7 +75,7 @@ _EXIT_CODES = "\n".join(f"  {code:<4} {meaning}" for code, meaning in MEANINGS.i
 async def run(
     objective: str,
     policy: str | None,
-    store: Path | None,
+    store: str | None,
     model: str | None,
     max_turns: int | None,
     cwd: Path | None,
@@ -113,7 +113,7 @@ async def _supervised(
     objective: str,
     options: ClaudeAgentOptions,
     policy: str | None,
-    store: Path | None,
+    store: str | None,
     metrics_port: int | None,
     as_json: bool,
 ) -> int:

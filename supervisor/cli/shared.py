@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -37,11 +38,12 @@ Parameters = ParamSpec("Parameters")
 
 store_option = click.option(
     "--store",
-    type=click.Path(path_type=Path, dir_okay=False),
     metavar="F",
-    help="The SQLite file that sessions are kept in.  [default: $LUCID_STORE, or lucid.db in "
-    "your data folder]",
+    help="Where sessions are kept: an SQLite file, or postgresql://USER@HOST/DATABASE.  "
+    "[default: $LUCID_STORE, or lucid.db in your data folder]",
 )
+
+_PASSWORD = re.compile(r"(://[^:/@]*):[^@/]*(?=@)")
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON lines, for machines."
@@ -109,17 +111,21 @@ def _log_to_stderr() -> None:
     logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL + 1)
 
 
-def open_store(path: Path | None) -> Store:
+def open_store(location: str | None) -> Store:
     """The store to work on, still closed: as told, or as the settings say."""
     from supervisor.settings import read_settings
-    from supervisor.store.sqlite import SqliteStore
+    from supervisor.store.connect import store_at
 
-    return SqliteStore(path or read_settings().store)
+    return store_at(location or read_settings().store)
 
 
-def store_argument(path: Path | None) -> str:
-    """What to add to a suggested command so that it finds this store."""
-    return f" --store {shlex.quote(str(path))}" if path is not None else ""
+def store_argument(location: str | Path | None) -> str:
+    """What to add to a suggested command so that it finds this store; no password is in
+    it."""
+    if location is None:
+        return ""
+    shown = _PASSWORD.sub(r"\1", str(location))
+    return f" --store {shlex.quote(shown)}"
 
 
 def program() -> str:

@@ -8,8 +8,11 @@ __all__ = ["SessionState"]
 
 
 class SessionState(StrEnum):
-    """Where a supervised session is. All but `RUNNING` are ends, and may be resumed."""
+    """Where a supervised session is. All but `QUEUED` and `RUNNING` are ends, and may be
+    resumed."""
 
+    QUEUED = "queued"
+    """It waits for a worker."""
     RUNNING = "running"
     REACHED = "reached"
     """The agent finished, and no failure is left unresolved, as far as Lucid knows."""

@@ -41,7 +41,7 @@ from supervisor.errors import ActionError, SupervisorError
 from supervisor.runtime import registry
 from supervisor.runtime.boundary import Boundary
 from supervisor.runtime.feed import Feed
-from supervisor.runtime.keeper import kept
+from supervisor.runtime.keeper import agent_process, kept, kill_tree
 from supervisor.runtime.ledger import Ledger
 from supervisor.runtime.outbox import Outbox
 from supervisor.runtime.supervision import Supervision
@@ -85,6 +85,7 @@ class SupervisedAgent:
     def __init__(
         self,
         *,
+        session_id: str,
         sdk_session_id: str,
         options: ClaudeAgentOptions,
         transport: Transport | None,
@@ -93,11 +94,13 @@ class SupervisedAgent:
         outbox: Outbox,
         fork: Fork,
     ) -> None:
-        """`fork(checkpoint)` makes a fork and returns its SDK session id."""
+        """`session_id` is the one that the caller sees. `fork(checkpoint)` makes a fork and
+        returns its SDK session id."""
         self.options = options
         self.state = SessionState.RUNNING
         self.state_reason = ""
-        self._seen_id = self._sdk_id = sdk_session_id
+        self._seen_id = session_id
+        self._sdk_id = sdk_session_id
         self._can_branch = transport is None
         self._supervision = supervision
         self._boundary = boundary
@@ -204,6 +207,16 @@ class SupervisedAgent:
     async def branch(self, decision: Decision, checkpoint: Checkpoint, text: str) -> None:
         """End the turn, then go on from `checkpoint` with `text`."""
         await self._take_over(_Takeover("branch", text, checkpoint))
+
+    async def lose(self, error: Exception) -> None:
+        """Another worker has the session: end the agent at once, and tell the caller."""
+        self.state, self.state_reason = SessionState.BROKEN, str(error)
+        self._turn_open = False
+        self._outbox.end(error)
+        self._abandon(str(error))
+        process = agent_process(self._inner)
+        if process is not None:
+            await kill_tree(process, grace=0.0)
 
     async def stop(self, decision: Decision, reason: str) -> None:
         """End the turn for good."""

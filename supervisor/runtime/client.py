@@ -7,9 +7,10 @@ subtypes `lucid_verdict`, `lucid_decision`, `lucid_outcome` and `lucid_incident`
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +39,7 @@ from supervisor.core.decision import Decision
 from supervisor.core.outcome import Outcome
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
+from supervisor.errors import LeaseLost
 from supervisor.metrics import METRICS
 from supervisor.policy.load import load_policy
 from supervisor.policy.model import Policy
@@ -46,14 +48,15 @@ from supervisor.runtime.agent import SupervisedAgent
 from supervisor.runtime.boundary import Boundary
 from supervisor.runtime.feed import user_message
 from supervisor.runtime.fork import fork_at
+from supervisor.runtime.hold import Hold
 from supervisor.runtime.mirror import Mirror
 from supervisor.runtime.opening import Opening, take_history, where_to_begin
 from supervisor.runtime.outbox import Outbox
 from supervisor.runtime.supervision import Event, Supervision
 from supervisor.settings import read_settings
 from supervisor.store.codec import encode
+from supervisor.store.connect import store_at
 from supervisor.store.interface import Store
-from supervisor.store.sqlite import SqliteStore
 
 __all__ = ["SupervisedClient", "supervised_query"]
 
@@ -67,9 +70,9 @@ _SUBTYPES: dict[type[Event], str] = {
 class SupervisedClient:
     """A drop-in for `ClaudeSDKClient`, on asyncio.
 
-    `policy` is a `Policy`, a file, or the name of a shipped one; `store` an open store
-    or the path of an SQLite file. Both default to the settings. A store given as a path
-    is opened on connect and closed on disconnect.
+    `policy` is a `Policy`, a file, or the name of a shipped one; `store` an open store,
+    the path of an SQLite file or the address of a PostgreSQL database. Both default to the
+    settings. A store that is not given open is opened on connect, closed on disconnect.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class SupervisedClient:
         transport: Transport | None = None,
         *,
         policy: Policy | Path | str | None = None,
-        store: Store | Path | None = None,
+        store: Store | Path | str | None = None,
     ) -> None:
         self.options = options if options is not None else ClaudeAgentOptions()
         self._transport = transport
@@ -89,6 +92,8 @@ class SupervisedClient:
         self._agent: SupervisedAgent | None = None
         self._supervision: Supervision | None = None
         self._mirror: Mirror | None = None
+        self._hold: Hold | None = None
+        self._losing: asyncio.Task[None] | None = None
         self._outbox = Outbox()
         self._connected_at = datetime.now(UTC)
 
@@ -125,13 +130,15 @@ class SupervisedClient:
     async def _opened_store(self) -> Store:
         if isinstance(self._store_given, Store):
             return self._store_given
-        store = SqliteStore(self._store_given or read_settings().store)
+        store = store_at(self._store_given or read_settings().store)
         await store.open()
         return store
 
     async def _supervised(self, policy: Policy, store: Store) -> SupervisedAgent:
         self._opening = opening = await where_to_begin(self.options, store)
         await store.create_session(opening.session_id, project_key=opening.project_key)
+        self._hold = hold = self._held(store, opening.session_id)
+        await hold.begin()
         await store.update_session(
             opening.session_id,
             state=SessionState.RUNNING,
@@ -139,6 +146,7 @@ class SupervisedClient:
             head=opening.sdk_session_id,
             cwd=str(self.options.cwd or Path.cwd()),
             policy=policy.model_dump_json(),
+            lease=hold.lease,
         )
         self._supervision = supervision = Supervision(
             session_id=opening.session_id,
@@ -147,12 +155,16 @@ class SupervisedClient:
             capabilities=lambda agent_id: self._connected().capabilities(agent_id),
             act=lambda decision: self._connected().act(decision),
             tell=self._tell,
+            lease=lambda: hold.lease,
         )
+        self._mirror = Mirror(self._take, self.options.session_store)
         if opening.resumes:
             await take_history(opening, supervision)
-        self._mirror = Mirror(self._take, self.options.session_store)
+        if not opening.is_here:
+            opening = await self._brought_here(opening)
         boundary = Boundary(supervision)
         return SupervisedAgent(
+            session_id=opening.session_id,
             sdk_session_id=opening.sdk_session_id,
             options=boundary.hooked(_mirrored(opening.options, self._mirror)),
             transport=self._transport,
@@ -161,6 +173,25 @@ class SupervisedClient:
             outbox=self._outbox,
             fork=self._fork,
         )
+
+    async def _brought_here(self, opening: Opening) -> Opening:
+        """The session, forked at its newest checkpoint to where this agent can resume it."""
+        assert self._supervision is not None
+        newest = self._supervision.last_checkpoint(opening.sdk_session_id)
+        if newest is None:
+            # Not in the store either: the SDK says so in its own words.
+            return opening
+        fork = await self._fork(newest)
+        await self._supervision.moved(fork)
+        options = replace(opening.options, resume=fork)
+        return replace(opening, sdk_session_id=fork, options=options)
+
+    def _held(self, store: Store, session_id: str) -> Hold:
+        def lost(error: LeaseLost) -> None:
+            self._losing = asyncio.create_task(self._connected().lose(error))
+
+        ttl = timedelta(seconds=read_settings().lease_seconds)
+        return Hold(store, session_id, ttl, on_lost=lost)
 
     async def _fork(self, checkpoint: Checkpoint) -> str:
         assert self._opening is not None
@@ -268,11 +299,16 @@ class SupervisedClient:
         """Stop the agent and let go of the store."""
         agent = self._agent
         try:
+            if self._losing is not None:
+                await asyncio.gather(self._losing, return_exceptions=True)
             if agent is not None:
                 METRICS.open_sessions.dec()
                 await agent.disconnect()
         finally:
             self._agent = None
+            hold, self._hold = self._hold, None
+            if hold is not None:
+                await hold.end()
             store, self._store = self._store, None
             if store is not None and store is not self._store_given:
                 await store.close()
@@ -308,7 +344,7 @@ async def supervised_query(
     options: ClaudeAgentOptions | None = None,
     transport: Transport | None = None,
     policy: Policy | Path | str | None = None,
-    store: Store | Path | None = None,
+    store: Store | Path | str | None = None,
 ) -> AsyncIterator[Message]:
     """A drop-in for `query`; `policy` and `store` as for `SupervisedClient`."""
     client = SupervisedClient(options, transport, policy=policy, store=store)

@@ -23,6 +23,7 @@ from claude_agent_sdk import (
 from supervisor.core.checkpoint import Checkpoint
 from supervisor.errors import ActionError
 from supervisor.runtime.mirror import Take
+from supervisor.store.codec import decode
 from supervisor.store.interface import Store
 
 __all__ = ["fork_at", "local_transcript"]
@@ -31,18 +32,23 @@ __all__ = ["fork_at", "local_transcript"]
 class _ForkStore:
     """Gives the SDK the transcript to fork, and takes the fork; no more is asked of it."""
 
-    def __init__(self, source: SessionKey, store: Store, take: Take) -> None:
-        self._source = source
+    def __init__(self, checkpoint: Checkpoint, project_key: str, store: Store, take: Take) -> None:
+        self._checkpoint = checkpoint
+        self._project_key = project_key
         self._store = store
         self._take = take
         self.written: list[SessionStoreEntry] = []
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
-        # The SDK derives the project from the folder; the agent's own word is better.
-        return await self._store.load(self._source)
+        # By session: the transcript may have been written in another folder or host.
+        stored = self._store.entries(
+            self._checkpoint.session_id, transcript=self._checkpoint.transcript
+        )
+        decoded = [decode(entry.raw) async for entry in stored if not entry.subpath]
+        return [entry for entry in decoded if entry is not None]
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
-        await self._take({**key, "project_key": self._source["project_key"]}, entries)
+        await self._take({**key, "project_key": self._project_key}, entries)
         self.written.extend(entries)
 
 
@@ -54,14 +60,14 @@ async def fork_at(
     options: ClaudeAgentOptions,
     take: Take,
 ) -> str:
-    """Fork the checkpoint's transcript after it; returns the fork's SDK session id.
+    """Fork the checkpoint's transcript after it, into the project `project_key`; returns
+    the fork's SDK session id.
 
     `take` receives the fork's entries. With no session store of the caller's, the fork
     also becomes a local transcript file, from which the CLI resumes with all of the
     user's configuration. Raises `ActionError` where the fork cannot be made.
     """
-    source = SessionKey(project_key=project_key, session_id=checkpoint.transcript)
-    target = _ForkStore(source, store, take)
+    target = _ForkStore(checkpoint, project_key, store, take)
     try:
         fork = await fork_session_via_store(
             cast("SessionStore", target),

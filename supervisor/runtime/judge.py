@@ -14,12 +14,15 @@ import msgspec
 
 from supervisor.core.checkpoint import Checkpoints
 from supervisor.core.detector import Detector, DetectorConfig
-from supervisor.core.entry import Entry, Unknown
+from supervisor.core.entry import Entry, Origin, Prompt, Unknown
 from supervisor.core.verdict import Verdict
 from supervisor.ingest.claude_code import TranscriptReader
 from supervisor.store.interface import StoredEntry
 
-__all__ = ["Judge", "Judged", "Trouble"]
+__all__ = ["Judge", "Judged", "Trouble", "objective_in"]
+
+_OBJECTIVE_LIMIT = 4_000
+"""Characters of the first prompt kept as a session's objective."""
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -37,6 +40,14 @@ class Judged(msgspec.Struct, frozen=True):
     entries: tuple[Entry, ...]
     verdicts: tuple[Verdict, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+
+
+def objective_in(entries: Iterable[Entry]) -> str | None:
+    """What a user asks of the main agent in these entries, if anything; bounded."""
+    for entry in entries:
+        if isinstance(entry, Prompt) and entry.origin is Origin.USER and entry.agent_id is None:
+            return entry.text[:_OBJECTIVE_LIMIT]
+    return None
 
 
 class _Agent:

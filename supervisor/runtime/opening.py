@@ -36,6 +36,15 @@ class Opening:
     resumes: bool
 
     @property
+    def is_here(self) -> bool:
+        """Whether the SDK can resume the transcript by itself: from the caller's session
+        store, or from the local file. Else it was written on another host or in another
+        folder, and the store alone has it."""
+        if not self.resumes or self.options.session_store is not None:
+            return True
+        return local_transcript(self.project_key, self.sdk_session_id, self.options.env).exists()
+
+    @property
     def key(self) -> SessionKey:
         """The transcript's key in any session store."""
         return SessionKey(project_key=self.project_key, session_id=self.sdk_session_id)

@@ -22,7 +22,7 @@ from supervisor.errors import TranscriptError
 from supervisor.ingest.discover import Source, find_transcripts
 from supervisor.ingest.lines import Fault, Line, read_finished
 from supervisor.runtime import registry
-from supervisor.runtime.judge import Judge, Judged, Trouble
+from supervisor.runtime.judge import Judge, Judged, Trouble, objective_in
 from supervisor.store.interface import Incident, SessionRow, Store
 
 __all__ = ["Scanned", "configs_of", "replay", "scan"]
@@ -59,6 +59,7 @@ class Scanned(msgspec.Struct, kw_only=True):
     session_id: str
     files: list[Path]
     lines: int = 0
+    objective: str | None = None
     verdicts: list[Verdict] = []
     incidents: list[Incident] = []
 
@@ -97,7 +98,9 @@ async def scan(
             await _scan_file(source, store, judge, found)
         _add(found, judge.finish(), "the end")
         await store.record(*found.verdicts, *found.incidents)
-        await store.update_session(row.session_id, state=SessionState.CLOSED)
+        await store.update_session(
+            row.session_id, state=SessionState.CLOSED, objective=found.objective
+        )
         yield found
 
 
@@ -129,7 +132,9 @@ async def _judge_lines(
     for entry in stored:
         # The store returns the new ones, in order, each holding the line's own bytes.
         line = next(line for line in walk if line.raw is entry.raw)
-        _add(found, judge.observe(entry), f"{source.path}:{line.number}")
+        judged = judge.observe(entry)
+        found.objective = found.objective or objective_in(judged.entries)
+        _add(found, judged, f"{source.path}:{line.number}")
 
 
 def _add(found: Scanned, judged: Judged, place: str) -> None:

@@ -18,8 +18,9 @@ from claude_agent_sdk import SessionKey
 from supervisor.core.action import Capability
 from supervisor.core.checkpoint import Checkpoint
 from supervisor.core.decision import Choice, Decision
-from supervisor.core.entry import Entry, Origin, Prompt, ToolCall
+from supervisor.core.entry import Entry, ToolCall
 from supervisor.core.intent import Intent
+from supervisor.core.lease import Lease
 from supervisor.core.outcome import Outcome, OutcomeStatus
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
@@ -29,7 +30,7 @@ from supervisor.policy.engine import decide, matches
 from supervisor.policy.history import History
 from supervisor.policy.model import Policy
 from supervisor.runtime import registry
-from supervisor.runtime.judge import Judge, Judged, Trouble
+from supervisor.runtime.judge import Judge, Judged, Trouble, objective_in
 from supervisor.runtime.outcomes import Outcomes
 from supervisor.store.interface import Incident, Store, StoredEntry
 
@@ -39,9 +40,6 @@ log = logging.getLogger(__name__)
 
 Event = Verdict | Decision | Outcome | Incident
 """What a session's observer is told, in the order it happens."""
-
-_OBJECTIVE_LIMIT = 4_000
-"""Characters of the first prompt kept as the session's objective."""
 
 _RECENT_CALLS = 256
 """Tool calls remembered as read, to answer `caught_up` at once."""
@@ -63,10 +61,12 @@ class Supervision:
         capabilities: Callable[[str | None], frozenset[Capability]],
         act: Callable[[Decision], None],
         tell: Callable[[Event], None],
+        lease: Callable[[], Lease | None] = lambda: None,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         """`capabilities(agent_id)` says what can be done to an agent; `act` starts an
-        action, `tell` hears every event; both return at once."""
+        action, `tell` hears every event; both return at once. Writes are made under
+        `lease()`, where there is one."""
         self.session_id = session_id
         self.policy = policy
         self.seq = 0
@@ -74,6 +74,7 @@ class Supervision:
         self._capabilities = capabilities
         self._act = act
         self._tell = tell
+        self._lease = lease
         self._now = now
         self._judge = Judge(session_id, registry.detectors(), policy.detectors)
         self._history = History()
@@ -121,7 +122,11 @@ class Supervision:
     async def _take(self, key: SessionKey, raws: Sequence[bytes], inherited: bool | None) -> None:
         async with self._lock:
             stored = await self._store.write(
-                key, raws, session_id=self.session_id, inherited=inherited
+                key,
+                raws,
+                session_id=self.session_id,
+                inherited=inherited,
+                lease=self._lease(),
             )
             for entry in stored:
                 await self._observe(entry)
@@ -164,7 +169,7 @@ class Supervision:
 
     async def intend(self, intent: Intent) -> None:
         """Write a tool call's intent down; durable when it returns."""
-        await self._store.record(intent)
+        await self._store.record(intent, lease=self._lease())
 
     async def caught_up(self, call_id: str, within: float) -> bool:
         """Wait until the transcript has been read up to this tool call, at most `within`
@@ -200,12 +205,16 @@ class Supervision:
     async def conclude(self, state: SessionState, reason: str = "") -> None:
         """Record how the session stands."""
         await self._keep(
-            self._store.update_session(self.session_id, state=state, state_reason=reason)
+            self._store.update_session(
+                self.session_id, state=state, state_reason=reason, lease=self._lease()
+            )
         )
 
     async def moved(self, sdk_session_id: str) -> None:
         """The session's work goes on in another transcript."""
-        await self._keep(self._store.update_session(self.session_id, head=sdk_session_id))
+        await self._keep(
+            self._store.update_session(self.session_id, head=sdk_session_id, lease=self._lease())
+        )
 
     async def action_failed(self, decision: Decision, error: Exception) -> None:
         """An action could not be carried out: its ladder goes on from there."""
@@ -256,15 +265,13 @@ class Supervision:
             self._recent_calls.append(entry.call_id)
             if waiting := self._waiting.get(entry.call_id):
                 waiting.set()
-        if (
-            not self._objective_known
-            and isinstance(entry, Prompt)
-            and entry.origin is Origin.USER
-            and entry.agent_id is None
-        ):
+        if not self._objective_known and (objective := objective_in([entry])):
             self._objective_known = True
-            objective = entry.text[:_OBJECTIVE_LIMIT]
-            await self._keep(self._store.update_session(self.session_id, objective=objective))
+            await self._keep(
+                self._store.update_session(
+                    self.session_id, objective=objective, lease=self._lease()
+                )
+            )
         if entry.inherited:
             return
         METRICS.entries.labels(kind=entry.__struct_config__.tag).inc()
@@ -299,7 +306,7 @@ class Supervision:
         """Record events, count and tell them, then start the actions among them."""
         if not events:
             return
-        if not await self._keep(self._store.record(*events)):
+        if not await self._keep(self._store.record(*events, lease=self._lease())):
             self._withdraw(events)
             return
         for event in events:

@@ -15,6 +15,7 @@ __all__ = ["Identity", "decode", "encode", "identify", "pack", "place_of", "unpa
 
 _COMPRESS_FROM = 4096
 _LEVEL = 6
+_LONGEST_UUID = 200
 
 
 class _ForkedFrom(msgspec.Struct, rename="camel"):
@@ -58,9 +59,14 @@ def identify(raw: bytes) -> Identity:
         found = _IDENTITY.decode(raw)
     except (ValueError, RecursionError):
         found = _identify_slowly(raw)
-    if found.uuid is not None and not found.uuid.isascii():
-        found.uuid = None  # a lone surrogate in it would be no text to a database
+    if found.uuid is not None and not _can_be_told_by(found.uuid):
+        found.uuid = None
     return found
+
+
+def _can_be_told_by(uuid: str) -> bool:
+    """Databases refuse lone surrogates, some NUL and what does not fit into an index."""
+    return uuid.isascii() and "\0" not in uuid and len(uuid) <= _LONGEST_UUID
 
 
 def _identify_slowly(raw: bytes) -> Identity:

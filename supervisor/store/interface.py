@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +26,7 @@ from claude_agent_sdk import (
 
 from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
+from supervisor.core.lease import Lease
 from supervisor.core.outcome import Outcome
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
@@ -78,6 +79,8 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: int = 0
     interventions: int = 0
     """Decisions to act."""
+    lease: Lease | None = None
+    """Who runs it now, by the store's clock; None where nobody does."""
 
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +106,10 @@ class Store(SessionStore):
     """Keeps sessions. Every method raises `StoreError` where the database fails.
 
     Use it as an async context manager, or call `open` and `close`.
+
+    Methods that change a session take its `lease`. With one they raise `LeaseLost`, and
+    change nothing, where another worker has taken the session over since; that is checked
+    in the same transaction.
     """
 
     @abstractmethod
@@ -134,6 +141,7 @@ class Store(SessionStore):
         session_id: str | None = None,
         inherited: bool | None = None,
         offsets: Sequence[int] | None = None,
+        lease: Lease | None = None,
     ) -> list[StoredEntry]:
         """Store raw entries; durable when it returns. Returns those that were new.
 
@@ -143,9 +151,9 @@ class Store(SessionStore):
         uuid are always new.
 
         A transcript unknown so far belongs to `session_id`, which is created if need be;
-        else to the session of the same SDK session id, else to that of the transcript it
-        was forked from, else to a new session named as the SDK session id (with a number
-        added where another project has one of that name).
+        else to the session of the `lease`, else to that of the same SDK session id, else to
+        that of the transcript it was forked from, else to a new session named as the SDK
+        session id (with a number added where another project has one of that name).
 
         `inherited` says whether all of them are; None goes by their `forkedFrom`.
         """
@@ -204,6 +212,7 @@ class Store(SessionStore):
         objective: str | None = None,
         cwd: str | None = None,
         policy: str | None = None,
+        lease: Lease | None = None,
     ) -> None:
         """Set what is given; None leaves as is. Raises `TranscriptError` where there is
         no such session."""
@@ -221,6 +230,40 @@ class Store(SessionStore):
         """The sessions, the last changed first."""
 
     @abstractmethod
+    async def runnable(self, limit: int) -> list[SessionRow]:
+        """The sessions that a worker may take, oldest first: the queued ones, and those
+        whose worker is gone, which are running under a lease that has expired.
+
+        A running session that never had a lease is some program's own and is left out.
+        """
+
+    @abstractmethod
+    async def acquire_lease(self, session_id: str, *, owner: str, ttl: timedelta) -> Lease:
+        """Take the right to run a session for `ttl`. A new holder gets the next epoch; the
+        last holder, asking again, keeps its epoch, also after the lease has expired.
+
+        Raises `LeaseHeld` while another owner's lease is alive, and `TranscriptError` where
+        there is no such session.
+        """
+
+    @abstractmethod
+    async def renew_lease(self, lease: Lease, *, ttl: timedelta) -> Lease:
+        """Hold a lease for another `ttl` from now. One that has expired is renewed as long
+        as nobody took the session. Raises `LeaseLost` where somebody did."""
+
+    @abstractmethod
+    async def release_lease(self, lease: Lease) -> None:
+        """Let a lease expire now. Harmless where it is lost or the session is gone."""
+
+    @abstractmethod
+    async def lease(self, session_id: str) -> Lease | None:
+        """The lease on a session, alive or the last one; None where it never had one.
+        Whether it is alive is for the store's clock to say: see `SessionRow.lease`.
+
+        Raises `TranscriptError` where there is no such session.
+        """
+
+    @abstractmethod
     def entries(
         self, session_id: str, *, after: int = 0, transcript: str | None = None
     ) -> AsyncIterator[StoredEntry]:
@@ -231,7 +274,7 @@ class Store(SessionStore):
         """
 
     @abstractmethod
-    async def record(self, *items: Recorded) -> None:
+    async def record(self, *items: Recorded, lease: Lease | None = None) -> None:
         """Record all of them in one transaction. What is recorded already stays as it is,
         so doing it twice is harmless. Raises `TranscriptError` where a session is unknown.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -19,6 +20,7 @@ from claude_agent_sdk import (
 
 from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
+from supervisor.core.lease import Lease
 from supervisor.core.outcome import Outcome
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
@@ -38,7 +40,7 @@ class SqliteStore(Store):
 
     All SQL runs in one thread of its own, in the order of the calls; the event loop is
     never blocked. A call that is cancelled may still be carried out. Several processes
-    may have the same file open.
+    of one machine may have the same file open; leases go by that machine's clock.
     """
 
     def __init__(self, path: Path | None = None, *, busy_timeout: float = 10.0) -> None:
@@ -95,8 +97,9 @@ class SqliteStore(Store):
         session_id: str | None = None,
         inherited: bool | None = None,
         offsets: Sequence[int] | None = None,
+        lease: Lease | None = None,
     ) -> list[StoredEntry]:
-        return await self._call(Database.write, key, raws, session_id, inherited, offsets)
+        return await self._call(Database.write, key, raws, session_id, inherited, offsets, lease)
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
         return await self._call(Database.load, key)
@@ -137,6 +140,7 @@ class SqliteStore(Store):
         objective: str | None = None,
         cwd: str | None = None,
         policy: str | None = None,
+        lease: Lease | None = None,
     ) -> None:
         changes = {
             "state": state,
@@ -146,13 +150,28 @@ class SqliteStore(Store):
             "cwd": cwd,
             "policy": policy,
         }
-        await self._call(Database.update_session, session_id, changes)
+        await self._call(Database.update_session, session_id, changes, lease)
 
     async def session(self, session_id: str) -> SessionRow:
         return await self._call(Database.session, session_id)
 
     async def sessions(self, limit: int = 100) -> list[SessionRow]:
         return await self._call(Database.sessions, limit)
+
+    async def runnable(self, limit: int) -> list[SessionRow]:
+        return await self._call(Database.runnable, limit)
+
+    async def acquire_lease(self, session_id: str, *, owner: str, ttl: timedelta) -> Lease:
+        return await self._call(Database.acquire_lease, session_id, owner, ttl)
+
+    async def renew_lease(self, lease: Lease, *, ttl: timedelta) -> Lease:
+        return await self._call(Database.renew_lease, lease, ttl)
+
+    async def release_lease(self, lease: Lease) -> None:
+        await self._call(Database.release_lease, lease)
+
+    async def lease(self, session_id: str) -> Lease | None:
+        return await self._call(Database.lease, session_id)
 
     async def entries(
         self, session_id: str, *, after: int = 0, transcript: str | None = None
@@ -162,9 +181,9 @@ class SqliteStore(Store):
                 yield entry
             after = batch[-1].seq
 
-    async def record(self, *items: Recorded) -> None:
+    async def record(self, *items: Recorded, lease: Lease | None = None) -> None:
         if items:
-            await self._call(Database.record, items)
+            await self._call(Database.record, items, lease)
 
     async def verdicts(self, session_id: str) -> list[Verdict]:
         return await self._call(Database.recorded, "verdicts", Verdict, session_id)

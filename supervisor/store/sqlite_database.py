@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sqlite3
-import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -17,15 +16,17 @@ from claude_agent_sdk import (
     SessionStoreEntry,
     SessionStoreListEntry,
     SessionSummaryEntry,
-    fold_session_summary,
 )
 
+from supervisor.core.lease import Lease
 from supervisor.core.session import SessionState
 from supervisor.errors import TranscriptError
-from supervisor.store import codec
+from supervisor.store import codec, refusal
+from supervisor.store.draft import Draft, drafts_of, fold, origin
 from supervisor.store.interface import Recorded, SessionRow, StoredEntry
+from supervisor.store.rows import Value, insertion, key_columns, session_row
 from supervisor.store.sqlite_file import connect, transaction
-from supervisor.store.sqlite_rows import Value, insertion, session_row
+from supervisor.store.sqlite_rows import after, bound, columns_of, now
 from supervisor.store.statements import SQL, load_statements
 
 __all__ = ["Database"]
@@ -33,21 +34,8 @@ __all__ = ["Database"]
 _STATEMENTS = load_statements(SQL / "sqlite" / "queries.sql")
 _BATCH_ROWS = 500
 _BATCH_BYTES = 4 * 1024 * 1024
-_NEAREST_AMONG = 1_000
-_SHOWN_IDS = 5
 
 _Record = TypeVar("_Record", bound=msgspec.Struct)
-
-
-class _Draft(NamedTuple):
-    """A raw entry that may be new."""
-
-    raw: bytes
-    identity: codec.Identity
-    place: str | None
-    inherited: bool
-    compressed: bool
-    kept: bytes
 
 
 class _Transcript(NamedTuple):
@@ -75,15 +63,18 @@ class Database:
         session_id: str | None,
         inherited: bool | None,
         offsets: Sequence[int] | None,
+        lease: Lease | None,
     ) -> list[StoredEntry]:
         """See `Store.write`."""
         if not raws:
             return []
-        places = offsets if offsets is not None else [None] * len(raws)
-        drafts = [_draft(raw, inherited, offset) for raw, offset in zip(raws, places, strict=True)]
+        drafts = drafts_of(raws, inherited, offsets)
+        wanted = session_id or (lease.session_id if lease is not None else None)
         with transaction(self._db):
-            transcript = self._transcript(key) or self._new_transcript(key, session_id, drafts)
-            stored = self._insert(transcript, key, drafts)
+            transcript = self._transcript(key) or self._new_transcript(key, wanted, drafts)
+            session = self._run("session_of_key", session_key=transcript.session_key).fetchone()
+            self._fence(lease, session["id"])
+            stored = self._insert(transcript, key, drafts, session["id"], session["last_seq"])
             if stored:
                 self._advance(transcript, key, stored)
         return stored
@@ -117,25 +108,23 @@ class Database:
         return entries
 
     def _transcript(self, key: SessionKey) -> _Transcript | None:
-        row = self._run("transcript", **_columns(key)).fetchone()
+        row = self._run("transcript", **key_columns(key)).fetchone()
         return None if row is None else _Transcript(*row)
 
     def _new_transcript(
-        self, key: SessionKey, session_id: str | None, drafts: Sequence[_Draft]
+        self, key: SessionKey, session_id: str | None, drafts: Sequence[Draft]
     ) -> _Transcript:
         session_key = self._session_for(key, session_id, drafts)
-        made = self._run("insert_transcript", session_key=session_key, now=_now(), **_columns(key))
+        made = self._run(
+            "insert_transcript", session_key=session_key, now=now(), **key_columns(key)
+        )
         assert made.lastrowid is not None
         return _Transcript(made.lastrowid, session_key, None)
 
-    def _session_for(
-        self, key: SessionKey, session_id: str | None, drafts: Sequence[_Draft]
-    ) -> int:
+    def _session_for(self, key: SessionKey, session_id: str | None, drafts: Sequence[Draft]) -> int:
         """Which session a transcript that is new belongs to; see `Store.write`."""
         if session_id is None:
-            forks = (draft.identity.forked_from for draft in drafts)
-            origin = next((fork.session_id for fork in forks if fork is not None), None)
-            for sdk_session_id in (key["session_id"], origin):
+            for sdk_session_id in (key["session_id"], origin(drafts)):
                 row = self._run(
                     "session_of_sdk_session",
                     project_key=key["project_key"],
@@ -155,10 +144,13 @@ class Database:
         return session_id
 
     def _insert(
-        self, transcript: _Transcript, key: SessionKey, drafts: Sequence[_Draft]
+        self,
+        transcript: _Transcript,
+        key: SessionKey,
+        drafts: Sequence[Draft],
+        session_id: str,
+        seq: int,
     ) -> list[StoredEntry]:
-        session = self._run("session_of_key", session_key=transcript.session_key).fetchone()
-        seq = int(session["last_seq"])
         stored: list[StoredEntry] = []
         for draft in drafts:
             inserted = self._run(
@@ -166,7 +158,7 @@ class Database:
                 session_key=transcript.session_key,
                 seq=seq + 1,
                 transcript_key=transcript.key,
-                uuid=draft.identity.uuid,
+                uuid=draft.uuid,
                 place=draft.place,
                 inherited=draft.inherited,
                 compressed=draft.compressed,
@@ -174,31 +166,24 @@ class Database:
             )
             if inserted.rowcount:
                 seq += 1
-                stored.append(
-                    StoredEntry(
-                        session_id=session["id"],
-                        seq=seq,
-                        transcript=key["session_id"],
-                        subpath=key.get("subpath", ""),
-                        uuid=draft.identity.uuid,
-                        inherited=draft.inherited,
-                        raw=draft.raw,
-                    )
-                )
+                stored.append(draft.stored(session_id, seq, key))
         return stored
 
     def _advance(
         self, transcript: _Transcript, key: SessionKey, stored: Sequence[StoredEntry]
     ) -> None:
-        now, summary = _now(), transcript.summary
-        if not key.get("subpath"):
-            summary = _folded(summary, key, stored)
-        self._run("advance_transcript", transcript_key=transcript.key, now=now, summary=summary)
+        moment = now()
+        self._run(
+            "advance_transcript",
+            transcript_key=transcript.key,
+            now=moment,
+            summary=fold(transcript.summary, key, stored),
+        )
         self._run(
             "advance_session",
             session_key=transcript.session_key,
             last_seq=stored[-1].seq,
-            now=now,
+            now=moment,
         )
 
     # Transcripts, as the SDK lists them
@@ -231,7 +216,7 @@ class Database:
     def delete(self, key: SessionKey) -> None:
         """See `Store.delete`."""
         with transaction(self._db):
-            columns = _columns(key)
+            columns = key_columns(key)
             row = self._run("session_of_sdk_session", **columns).fetchone()
             if row is None:
                 return
@@ -269,7 +254,7 @@ class Database:
             "insert_session",
             id=session_id,
             project_key=project_key,
-            now=_now(),
+            now=now(),
             state=state,
             head=head,
             objective=objective,
@@ -277,10 +262,13 @@ class Database:
             policy=policy,
         )
 
-    def update_session(self, session_id: str, changes: dict[str, str | None]) -> None:
+    def update_session(
+        self, session_id: str, changes: dict[str, str | None], lease: Lease | None
+    ) -> None:
         """See `Store.update_session`."""
         with transaction(self._db):
-            if not self._run("update_session", id=session_id, now=_now(), **changes).rowcount:
+            self._fence(lease, session_id)
+            if not self._run("update_session", id=session_id, now=now(), **changes).rowcount:
                 raise self._unknown(session_id)
 
     def session(self, session_id: str) -> SessionRow:
@@ -288,24 +276,29 @@ class Database:
         row = self._session_row(session_id)
         if row is not None:
             return row
-        found = self._run("sessions_by_prefix", prefix=session_id, limit=_SHOWN_IDS)
+        found = self._run("sessions_by_prefix", prefix=session_id, limit=refusal.SHOWN_IDS)
         ids = [row["id"] for row in found]
         row = self._session_row(ids[0]) if len(ids) == 1 and session_id else None
         if row is not None:
             return row
         if ids and session_id:
-            raise TranscriptError(
-                f"several sessions begin with {session_id!r}: {', '.join(ids)}; give more of the id"
-            )
+            raise refusal.ambiguous(session_id, ids)
         raise self._unknown(session_id)
 
     def sessions(self, limit: int) -> list[SessionRow]:
         """See `Store.sessions`."""
-        return [session_row(row) for row in self._run("session_rows", id=None, limit=limit)]
+        rows = self._run("session_rows", id=None, limit=limit, now=now())
+        return [session_row(columns_of(row)) for row in rows]
+
+    def runnable(self, limit: int) -> list[SessionRow]:
+        """See `Store.runnable`."""
+        ids = [row["id"] for row in self._run("runnable_ids", now=now(), limit=limit)]
+        rows = [self._session_row(session_id) for session_id in ids]
+        return [row for row in rows if row is not None]
 
     def _session_row(self, session_id: str) -> SessionRow | None:
-        row = self._run("session_rows", id=session_id, limit=1).fetchone()
-        return None if row is None else session_row(row)
+        row = self._run("session_rows", id=session_id, limit=1, now=now()).fetchone()
+        return None if row is None else session_row(columns_of(row))
 
     def _session_key(self, session_id: str) -> int:
         row = self._run("session_key", id=session_id).fetchone()
@@ -314,16 +307,61 @@ class Database:
         return int(row["key"])
 
     def _unknown(self, session_id: str) -> TranscriptError:
-        recent = [row["id"] for row in self._run("recent_session_ids", limit=_NEAREST_AMONG)]
-        nearest = difflib.get_close_matches(session_id, recent, n=_SHOWN_IDS, cutoff=0)
-        there = f"the nearest are {', '.join(nearest)}" if nearest else "the store holds none yet"
-        return TranscriptError(f"there is no session {session_id!r}; {there}")
+        recent = self._run("recent_session_ids", limit=refusal.NEAREST_AMONG)
+        return refusal.unknown(session_id, [row["id"] for row in recent])
+
+    # Leases, by this machine's clock: whoever shares the file shares the clock
+
+    def acquire_lease(self, session_id: str, owner: str, ttl: timedelta) -> Lease:
+        """See `Store.acquire_lease`."""
+        with transaction(self._db):
+            taken = self._run("take_lease", id=session_id, owner=owner, now=now(), until=after(ttl))
+            lease = self.lease(session_id)
+        assert lease is not None, "it has just been taken, or was held"
+        if not taken.rowcount:
+            raise refusal.held(lease)
+        return lease
+
+    def renew_lease(self, lease: Lease, ttl: timedelta) -> Lease:
+        """See `Store.renew_lease`."""
+        with transaction(self._db):
+            if not self._extend(lease, after(ttl)):
+                raise refusal.lost(lease, self._lease(lease.session_id))
+            renewed = self._lease(lease.session_id)
+        assert renewed is not None
+        return renewed
+
+    def release_lease(self, lease: Lease) -> None:
+        """See `Store.release_lease`."""
+        with transaction(self._db):
+            self._extend(lease, now())
+
+    def _extend(self, lease: Lease, until: int) -> bool:
+        extended = self._run(
+            "extend_lease", id=lease.session_id, owner=lease.owner, epoch=lease.epoch, until=until
+        )
+        return extended.rowcount > 0
+
+    def lease(self, session_id: str) -> Lease | None:
+        """See `Store.lease`."""
+        self._session_key(session_id)
+        return self._lease(session_id)
+
+    def _lease(self, session_id: str) -> Lease | None:
+        row = self._run("lease", id=session_id).fetchone()
+        return None if row is None else Lease(**columns_of(row))
+
+    def _fence(self, lease: Lease | None, session_id: str) -> None:
+        if lease is not None:
+            refusal.check_fence(lease, session_id, self._lease(session_id))
 
     # What was concluded
 
-    def record(self, items: Sequence[Recorded]) -> None:
+    def record(self, items: Sequence[Recorded], lease: Lease | None) -> None:
         """See `Store.record`."""
         with transaction(self._db):
+            for session_id in {item.session_id for item in items}:
+                self._fence(lease, session_id)
             for item in items:
                 statement, columns = insertion(item)
                 self._run(statement, session_key=self._session_key(item.session_id), **columns)
@@ -334,24 +372,7 @@ class Database:
         return [msgspec.json.decode(row["body"], type=kind) for row in rows]
 
     def _run(self, statement: str, **columns: Value) -> sqlite3.Cursor:
-        try:
-            return self._db.execute(_STATEMENTS[statement], columns)
-        except UnicodeEncodeError:  # a lone surrogate, quoted from an agent
-            clean = {name: _clean(value) for name, value in columns.items()}
-            return self._db.execute(_STATEMENTS[statement], clean)
-
-
-def _draft(raw: bytes, inherited: bool | None, offset: int | None) -> _Draft:
-    identity = codec.identify(raw)
-    compressed, kept = codec.pack(raw)
-    return _Draft(
-        raw=raw,
-        identity=identity,
-        place=codec.place_of(offset, raw) if offset is not None and not identity.uuid else None,
-        inherited=identity.forked_from is not None if inherited is None else inherited,
-        compressed=compressed,
-        kept=kept,
-    )
+        return self._db.execute(_STATEMENTS[statement], bound(columns))
 
 
 def _stored(session_id: str, row: sqlite3.Row) -> StoredEntry:
@@ -364,31 +385,3 @@ def _stored(session_id: str, row: sqlite3.Row) -> StoredEntry:
         inherited=bool(row["inherited"]),
         raw=codec.unpack(row["compressed"], row["raw"]),
     )
-
-
-def _columns(key: SessionKey) -> dict[str, Value]:
-    return {
-        "project_key": key["project_key"],
-        "sdk_session_id": key["session_id"],
-        "subpath": key.get("subpath", ""),
-    }
-
-
-def _folded(summary: str | None, key: SessionKey, stored: Sequence[StoredEntry]) -> str:
-    """The SDK's digest of a transcript, brought up to date."""
-    before = (
-        None
-        if summary is None
-        else SessionSummaryEntry(session_id=key["session_id"], mtime=0, data=json.loads(summary))
-    )
-    decoded = (codec.decode(entry.raw) for entry in stored)
-    entries = [entry for entry in decoded if entry is not None]
-    return codec.encode(fold_session_summary(before, key, entries)["data"]).decode()
-
-
-def _clean(value: Value) -> Value:
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

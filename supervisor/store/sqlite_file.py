@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from supervisor.errors import StoreError
-from supervisor.store.statements import SQL, split_script
+from supervisor.store import refusal
+from supervisor.store.statements import SQL, Scripts, split_script
 
-__all__ = ["APPLICATION_ID", "connect", "explained", "latest_version", "migrate", "transaction"]
+__all__ = ["APPLICATION_ID", "SCRIPTS", "connect", "explained", "migrate", "transaction"]
 
 APPLICATION_ID = 0x4C554344
 """`LUCD`: marks a SQLite file as a store of Lucid's."""
 
-_SCHEMA = SQL / "sqlite" / "schema.sql"
-_MIGRATIONS = SQL / "sqlite" / "migrations"
+SCRIPTS = Scripts(SQL / "sqlite")
 
 _FAILURES: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_BUSY: (
@@ -105,30 +105,15 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 def migrate(db: sqlite3.Connection) -> None:
     """Bring a database of any older version, or an empty one, to the latest."""
-    if _pragma(db, "user_version") == latest_version():
+    if _pragma(db, "user_version") == SCRIPTS.latest:
         return
     with transaction(db):
         version = _pragma(db, "user_version")  # another process may just have done it
-        for script in _scripts_after(version):
-            for statement in split_script(script.read_text(encoding="utf-8")):
+        for script in SCRIPTS.after(version):
+            for statement in split_script(script):
                 db.execute(statement)
-        db.execute(f"PRAGMA user_version = {latest_version()}")
+        db.execute(f"PRAGMA user_version = {SCRIPTS.latest}")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-
-
-def latest_version() -> int:
-    """The schema version of this Lucid: the number of its newest migration."""
-    return max(_numbered())
-
-
-def _scripts_after(version: int) -> list[Path]:
-    if version == 0:
-        return [_SCHEMA]
-    return [script for number, script in sorted(_numbered().items()) if number > version]
-
-
-def _numbered() -> dict[int, Path]:
-    return {int(script.stem.partition("_")[0]): script for script in _MIGRATIONS.glob("*.sql")}
 
 
 def _create(path: Path) -> None:
@@ -138,15 +123,12 @@ def _create(path: Path) -> None:
 
 
 def _refuse_foreign(db: sqlite3.Connection, path: Path | None) -> None:
-    version, latest = _pragma(db, "user_version"), latest_version()
+    version, latest = _pragma(db, "user_version"), SCRIPTS.latest
     empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if not empty and _pragma(db, "application_id") != APPLICATION_ID:
         raise StoreError(f"{path} is another program's database, not a store; use another --store")
     if version > latest:
-        raise StoreError(
-            f"the store {path} has schema version {version} and this Lucid knows versions up to "
-            f"{latest}: a newer Lucid made it; upgrade lucid-supervisor, or use another --store"
-        )
+        raise refusal.newer(str(path), version, latest)
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:

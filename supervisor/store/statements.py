@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["SQL", "load_statements", "split_script"]
+__all__ = ["SQL", "Scripts", "load_statements", "split_script"]
 
 SQL = Path(__file__).parent / "sql"
 """One folder a database: `schema.sql`, `migrations/`, `queries.sql`."""
@@ -25,6 +25,25 @@ def load_statements(file: Path) -> dict[str, str]:
             raise ValueError(f"{file}: the statement {name!r} is empty or given twice")
         statements[name] = text.strip()
     return statements
+
+
+class Scripts:
+    """What makes a database's schema, and what brings an older one up to date."""
+
+    def __init__(self, folder: Path) -> None:
+        self._schema = folder / "schema.sql"
+        self._migrations = {
+            int(script.stem.partition("_")[0]): script
+            for script in sorted((folder / "migrations").glob("*.sql"))
+        }
+        self.latest = max(self._migrations)
+        """The schema version of this Lucid: the number of its newest migration."""
+
+    def after(self, version: int) -> list[str]:
+        """What brings a database of that version to the latest; 0 is an empty one."""
+        newer = [script for number, script in self._migrations.items() if number > version]
+        scripts = newer if version else [self._schema]
+        return [script.read_text(encoding="utf-8") for script in scripts]
 
 
 def split_script(script: str) -> list[str]:

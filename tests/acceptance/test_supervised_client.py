@@ -277,7 +277,7 @@ async def test_the_next_turn_and_a_later_client_go_on_where_the_rollback_led(
         context = model.requests[-1].context
         assert clean(model)
 
-    assert later.session_id == client.session_id
+    assert later.session_id == client.session_id == results(last)[0].session_id
     assert [result.subtype for result in results(again + last)] == ["success", "success"]
     text = str(model.requests[-1].body["messages"])
     assert "Once more?" in text
@@ -446,6 +446,30 @@ async def test_a_session_begun_without_lucid_is_resumed_with_its_history(
     assert len({entry.uuid for entry in entries if entry.uuid}) == sum(
         entry.uuid is not None for entry in entries
     )
+
+
+async def test_a_session_is_resumed_from_the_store_alone_on_another_host(
+    options: Options, store: SqliteStore, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "another folder"
+    elsewhere.mkdir()
+    async with ScriptedModel("hello") as model:
+        async with SupervisedClient(options(model), store=store) as first:
+            await turn(first, "Say hello.")
+        shutil.rmtree(tmp_path / "home")
+        given = options(
+            model, resume=first.session_id, cwd=elsewhere, env=model.env(tmp_path / "new home")
+        )
+        async with SupervisedClient(given, store=store) as later:
+            messages = await turn(later, "Again.")
+        async with SupervisedClient(given, store=store) as latest:
+            await turn(latest, "And again.")
+        assert clean(model)
+
+    assert first.session_id == later.session_id == latest.session_id
+    assert results(messages)[0].session_id == first.session_id
+    text = str(model.requests[-1].body["messages"])
+    assert [text.count(prompt) for prompt in ("Say hello.", "'Again.'", "'And again.'")] == [1] * 3
 
 
 async def test_a_native_fork_is_a_session_of_its_own(options: Options, store: SqliteStore) -> None:

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from supervisor.store.interface import Store
+from supervisor.store.postgres import PostgresStore
 from supervisor.store.sqlite import SqliteStore
+from tests.postgres import PostgresServer, postgres_dsn, postgres_server
+
+__all__ = ["postgres_dsn", "postgres_server"]
 
 
 class Backend(ABC):
@@ -26,6 +30,10 @@ class Backend(ABC):
     async def again(self, store: Store) -> Store:
         """A second connection to the same store."""
         return await self._stack.enter_async_context(self._same(store))
+
+    @abstractmethod
+    def location(self, store: Store) -> str:
+        """Where a store is, for another process."""
 
     @abstractmethod
     def _new(self) -> Store: ...
@@ -47,14 +55,43 @@ class SqliteBackend(Backend):
         return SqliteStore(self._folder / f"{self._count}.db")
 
     def _same(self, store: Store) -> Store:
+        return SqliteStore(Path(self.location(store)))
+
+    def location(self, store: Store) -> str:
         assert isinstance(store, SqliteStore)
-        return SqliteStore(store.path)
+        return str(store.path)
 
 
-@pytest.fixture(params=["sqlite"])
-async def backend(tmp_path: Path) -> AsyncIterator[Backend]:
+class PostgresBackend(Backend):
+    """Stores in databases of their own on one server."""
+
+    def __init__(self, stack: AsyncExitStack, server: PostgresServer) -> None:
+        super().__init__(stack)
+        self._server = server
+        self._dsns: dict[Store, str] = {}
+
+    def _new(self) -> Store:
+        return self._at(self._stack.enter_context(self._server.database()))
+
+    def _same(self, store: Store) -> Store:
+        return self._at(self.location(store))
+
+    def location(self, store: Store) -> str:
+        return self._dsns[store]
+
+    def _at(self, dsn: str) -> Store:
+        store = PostgresStore(dsn)
+        self._dsns[store] = dsn
+        return store
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
     async with AsyncExitStack() as stack:
-        yield SqliteBackend(stack, tmp_path)
+        if request.param == "sqlite":
+            yield SqliteBackend(stack, tmp_path)
+        else:
+            yield PostgresBackend(stack, request.getfixturevalue("postgres_server"))
 
 
 @pytest.fixture

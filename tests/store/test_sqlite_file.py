@@ -15,7 +15,7 @@ from claude_agent_sdk import SessionKey
 
 from supervisor.errors import StoreError
 from supervisor.store.sqlite import SqliteStore
-from supervisor.store.sqlite_file import APPLICATION_ID, connect, latest_version, migrate
+from supervisor.store.sqlite_file import APPLICATION_ID, SCRIPTS, connect, migrate
 from supervisor.store.statements import SQL, load_statements, split_script
 
 pytestmark = pytest.mark.anyio
@@ -106,7 +106,8 @@ def _schema(db: sqlite3.Connection) -> list[tuple[str, str, str]]:
 
 
 def _normalised(sql: str) -> str:
-    return " ".join(" ".join(split_script(sql)).replace('"', "").split())
+    """Without comments, and without the white space that adding a column leaves."""
+    return re.sub(r"\s*([(),])\s*", r"\1", " ".join(" ".join(split_script(sql)).split()))
 
 
 def _at_version_1(path: Path) -> sqlite3.Connection:
@@ -124,13 +125,13 @@ def test_migrating_from_the_first_version_equals_the_schema(tmp_path: Path) -> N
         migrate(old)
         assert _schema(old) == _schema(new)
         for db in (old, new):
-            assert db.execute("PRAGMA user_version").fetchone()[0] == latest_version()
+            assert db.execute("PRAGMA user_version").fetchone()[0] == SCRIPTS.latest
             assert db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
 
 
 def test_migrations_are_numbered_without_gaps() -> None:
     names = _names(SQL / "sqlite" / "migrations")
-    assert [int(name[:4]) for name in names] == list(range(1, latest_version() + 1))
+    assert [int(name[:4]) for name in names] == list(range(1, SCRIPTS.latest + 1))
 
 
 async def test_an_old_store_is_brought_up_to_date_and_keeps_its_entries(tmp_path: Path) -> None:
@@ -162,7 +163,7 @@ async def test_two_that_open_a_new_store_at_once_both_can_use_it(path: Path) -> 
 
 def _newer(path: Path) -> None:
     with closing(connect(path, 1.0)) as db:
-        db.execute(f"PRAGMA user_version = {latest_version() + 2}")
+        db.execute(f"PRAGMA user_version = {SCRIPTS.latest + 2}")
 
 
 def _foreign(path: Path) -> None:
@@ -186,8 +187,8 @@ def _damaged(path: Path) -> None:
     [
         (
             _newer,
-            rf"has schema version {latest_version() + 2} and this Lucid knows versions up to "
-            rf"{latest_version()}: .* upgrade lucid-supervisor, or use another --store",
+            rf"has schema version {SCRIPTS.latest + 2} and this Lucid knows versions up to "
+            rf"{SCRIPTS.latest}: .* upgrade lucid-supervisor, or use another --store",
         ),
         (_foreign, "is another program's database, not a store; use another --store"),
         (_text, r"is not a store: the file is no SQLite database .* use another --store"),
@@ -267,7 +268,8 @@ def test_an_empty_or_repeated_statement_is_refused(tmp_path: Path, text: str) ->
 
 def test_every_statement_is_valid_and_used() -> None:
     statements = load_statements(SQL / "sqlite" / "queries.sql")
-    code = "".join(file.read_text(encoding="utf-8") for file in SQL.parent.glob("sqlite*.py"))
+    files = [*SQL.parent.glob("sqlite*.py"), SQL.parent / "rows.py"]
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
     assert [name for name in statements if f'"{name}"' not in code] == []
     with closing(connect(None, 1.0)) as db:
         for statement in statements.values():

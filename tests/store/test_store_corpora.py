@@ -48,5 +48,5 @@ async def test_what_the_sdk_appends_it_loads_again(corpora: Path, store: Store) 
     for name, raws in _transcripts(corpora)[::5]:
         key = SessionKey(project_key="appended", session_id=name)
         entries = _objects(raws)
-        await store.append(key, entries)  # type: ignore[arg-type]
+        await store.append(key, entries)  # type: ignore[arg-type] # plain dicts
         assert await store.load(key) == entries, name

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from claude_agent_sdk import SessionKey
 
-from supervisor.store.sqlite import SqliteStore
+if TYPE_CHECKING:
+    from tests.store.conftest import Backend
 
 pytestmark = pytest.mark.anyio
 
@@ -20,11 +21,10 @@ KEY = SessionKey(project_key="p", session_id="s")
 
 WRITER = """
 import asyncio, json, sys
-from pathlib import Path
-from supervisor.store.sqlite import SqliteStore
+from supervisor.store.connect import store_at
 
-async def main(path, name, writes):
-    async with SqliteStore(Path(path)) as store:
+async def main(location, name, writes):
+    async with store_at(location) as store:
         for number in range(int(writes)):
             raws = [json.dumps({"uuid": f"{name}-{number}-{part}"}).encode() for part in range(3)]
             stored = await store.write({"project_key": "p", "session_id": "s"}, raws)
@@ -35,8 +35,8 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @contextmanager
-def _writer(path: Path, name: str, writes: int) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", WRITER, str(path), name, str(writes)]
+def _writer(location: str, name: str, writes: int) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", WRITER, location, name, str(writes)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -44,32 +44,41 @@ def _writer(path: Path, name: str, writes: int) -> Iterator[subprocess.Popen[str
             process.kill()
 
 
-async def test_what_write_returned_is_there_after_a_kill(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    with _writer(path, "w", 1_000_000) as process:
+async def test_what_write_returned_is_there_after_a_kill(backend: Backend) -> None:
+    store = await backend.fresh()
+    with _writer(backend.location(store), "w", 1_000_000) as process:
         assert process.stdout is not None
         promised = [process.stdout.readline() for _ in range(50)]
         process.kill()
         promised += process.stdout.readlines()
     seqs = [int(seq) for line in promised if line.endswith("\n") for seq in line.split()]
-    async with SqliteStore(path) as store:
-        entries = [entry async for entry in store.entries("s")]
-        assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
-        assert seqs == list(range(1, len(seqs) + 1))
-        assert 150 <= len(seqs) <= len(entries)
-        assert entries[-1].uuid is not None
-        assert entries[-1].uuid.endswith("-2"), "a write is there whole or not at all"
+    entries = [entry async for entry in store.entries("s")]
+    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert 150 <= len(seqs) <= len(entries)
+    assert entries[-1].uuid is not None
+    assert entries[-1].uuid.endswith("-2"), "a write is there whole or not at all"
 
 
-async def test_processes_that_write_at_once_share_one_numbering(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
+async def test_a_killed_writer_holds_nobody_up(backend: Backend) -> None:
+    store = await backend.fresh()
+    with _writer(backend.location(store), "w", 1_000_000) as process:
+        assert process.stdout is not None
+        for _ in range(5):
+            process.stdout.readline()
+        process.kill()
+    (entry,) = await store.write(KEY, [b'{"uuid":"next"}'])
+    assert [found.seq async for found in store.entries("s")][-1] == entry.seq
+
+
+async def test_processes_that_write_at_once_share_one_numbering(backend: Backend) -> None:
     own: list[int] = []
-    async with SqliteStore(path) as store:
-        with _writer(path, "other", 40) as process:
-            assert process.stdout is not None
-            first = process.stdout.readline()
-            for number in range(40):
-                raw = json.dumps({"uuid": f"own-{number}"}).encode()
-                own += [entry.seq for entry in await store.write(KEY, [raw])]
-            others = [int(seq) for line in (first, *process.stdout) for seq in line.split()]
+    store = await backend.fresh()
+    with _writer(backend.location(store), "other", 40) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        for number in range(40):
+            raw = json.dumps({"uuid": f"own-{number}"}).encode()
+            own += [entry.seq for entry in await store.write(KEY, [raw])]
+        others = [int(seq) for line in (first, *process.stdout) for seq in line.split()]
     assert sorted(own + others) == list(range(1, 161))

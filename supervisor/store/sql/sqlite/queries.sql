@@ -36,6 +36,34 @@ SELECT key FROM session WHERE id = :id;
 -- name: session_of_key
 SELECT id, last_seq FROM session WHERE key = :session_key;
 
+-- name: take_lease
+UPDATE session
+SET
+    lease_epoch = lease_epoch + (lease_owner IS NOT :owner),
+    lease_owner = :owner,
+    lease_until = :until
+WHERE id = :id AND (lease_owner IS :owner OR lease_until IS NULL OR lease_until <= :now);
+
+-- name: extend_lease
+UPDATE session
+SET lease_until = :until
+WHERE id = :id AND lease_owner = :owner AND lease_epoch = :epoch;
+
+-- name: lease
+SELECT id AS session_id, lease_owner AS owner, lease_epoch AS epoch, lease_until AS expires_at
+FROM session
+WHERE id = :id AND lease_epoch > 0;
+
+-- name: runnable_ids
+SELECT id
+FROM session
+WHERE
+    state IN ('queued', 'running')
+    AND (state = 'queued' OR lease_epoch > 0)
+    AND (lease_until IS NULL OR lease_until <= :now)
+ORDER BY created_at, key
+LIMIT :limit;
+
 -- name: session_rows
 SELECT
     s.id AS session_id,
@@ -49,6 +77,9 @@ SELECT
     s.cwd,
     s.policy,
     s.last_seq AS entries,
+    s.lease_owner AS owner,
+    s.lease_epoch AS epoch,
+    CASE WHEN s.lease_until > :now THEN s.lease_until END AS expires_at,
     (SELECT count(*) FROM verdict AS v WHERE v.session_key = s.key) AS verdicts,
     (
         SELECT count(*) FROM decision AS d

@@ -13,10 +13,14 @@ CREATE TABLE session (
     objective TEXT,
     cwd TEXT,
     policy TEXT,
-    last_seq INTEGER NOT NULL DEFAULT 0
+    last_seq INTEGER NOT NULL DEFAULT 0,
+    lease_owner TEXT,
+    lease_epoch INTEGER NOT NULL DEFAULT 0, -- 0 where it never had a lease
+    lease_until INTEGER
 );
 
 CREATE INDEX session_by_update ON session (updated_at);
+CREATE INDEX session_to_run ON session (created_at) WHERE state IN ('queued', 'running');
 
 -- One file of a session: a main transcript, a fork of it, or a subagent's.
 CREATE TABLE transcript (

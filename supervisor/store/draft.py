@@ -1,0 +1,82 @@
+"""Raw entries on their way into a store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from claude_agent_sdk import SessionKey, SessionSummaryEntry, fold_session_summary
+
+from supervisor.store import codec
+from supervisor.store.interface import StoredEntry
+
+__all__ = ["Draft", "drafts_of", "fold", "origin"]
+
+
+class Draft(NamedTuple):
+    """A raw entry that may be new."""
+
+    raw: bytes
+    uuid: str | None
+    place: str | None
+    """Tells an entry without a uuid by where it was read."""
+    forked_from: str | None
+    """The SDK session id it was copied from."""
+    inherited: bool
+    compressed: bool
+    kept: bytes
+
+    def stored(self, session_id: str, seq: int, key: SessionKey) -> StoredEntry:
+        """The entry as it stands once it has its number."""
+        return StoredEntry(
+            session_id=session_id,
+            seq=seq,
+            transcript=key["session_id"],
+            subpath=key.get("subpath", ""),
+            uuid=self.uuid,
+            inherited=self.inherited,
+            raw=self.raw,
+        )
+
+
+def drafts_of(
+    raws: Sequence[bytes], inherited: bool | None, offsets: Sequence[int] | None
+) -> list[Draft]:
+    """Entries ready to be stored; see `Store.write`."""
+    places = offsets if offsets is not None else [None] * len(raws)
+    return [_drafted(raw, inherited, offset) for raw, offset in zip(raws, places, strict=True)]
+
+
+def _drafted(raw: bytes, inherited: bool | None, offset: int | None) -> Draft:
+    identity = codec.identify(raw)
+    fork = identity.forked_from
+    compressed, kept = codec.pack(raw)
+    return Draft(
+        raw=raw,
+        uuid=identity.uuid,
+        place=codec.place_of(offset, raw) if offset is not None and not identity.uuid else None,
+        forked_from=fork.session_id if fork is not None else None,
+        inherited=fork is not None if inherited is None else inherited,
+        compressed=compressed,
+        kept=kept,
+    )
+
+
+def origin(drafts: Iterable[Draft]) -> str | None:
+    """The SDK session id that a fork's entries were copied from."""
+    return next((draft.forked_from for draft in drafts if draft.forked_from is not None), None)
+
+
+def fold(summary: str | None, key: SessionKey, stored: Sequence[StoredEntry]) -> str | None:
+    """The SDK's digest of a transcript, brought up to date; a subagent's has none."""
+    if key.get("subpath"):
+        return summary
+    before = (
+        None
+        if summary is None
+        else SessionSummaryEntry(session_id=key["session_id"], mtime=0, data=json.loads(summary))
+    )
+    decoded = (codec.decode(entry.raw) for entry in stored)
+    entries = [entry for entry in decoded if entry is not None]
+    return codec.encode(fold_session_summary(before, key, entries)["data"]).decode()

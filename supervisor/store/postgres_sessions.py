@@ -1,0 +1,211 @@
+"""Sessions, leases and what was concluded, in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from supervisor.core.lease import Lease
+from supervisor.core.session import SessionState
+from supervisor.errors import TranscriptError
+from supervisor.store import refusal
+from supervisor.store.interface import Recorded, SessionRow
+from supervisor.store.postgres_query import Database
+from supervisor.store.rows import insertion, session_row
+
+__all__ = [
+    "acquire_lease",
+    "create_session",
+    "lease",
+    "lease_of",
+    "make_session",
+    "record",
+    "recorded",
+    "release_lease",
+    "renew_lease",
+    "runnable",
+    "session",
+    "session_key",
+    "sessions",
+    "update_session",
+]
+
+_Record = TypeVar("_Record", bound=msgspec.Struct)
+_NOW = timedelta(0)
+
+
+async def create_session(
+    db: Database,
+    session_id: str,
+    project_key: str,
+    state: SessionState,
+    details: Mapping[str, str | None],
+) -> SessionRow:
+    """See `Store.create_session`."""
+    await make_session(db, session_id, project_key, state=state, **details)
+    return await session(db, session_id)
+
+
+async def make_session(
+    db: Database,
+    session_id: str,
+    project_key: str,
+    *,
+    head: str | None = None,
+    objective: str | None = None,
+    cwd: str | None = None,
+    policy: str | None = None,
+    state: SessionState = SessionState.RUNNING,
+) -> bool:
+    """Make a session unless there is one of this id; returns whether it was made."""
+    made = await db.find(
+        "insert_session",
+        id=session_id,
+        project_key=project_key,
+        state=state,
+        head=head,
+        objective=objective,
+        cwd=cwd,
+        policy=policy,
+    )
+    return made is not None
+
+
+async def update_session(
+    db: Database, session_id: str, changes: Mapping[str, str | None], lease: Lease | None
+) -> None:
+    """See `Store.update_session`."""
+    await _fence(db, lease, [session_id])
+    if await db.find("update_session", id=session_id, **changes) is None:
+        raise await _unknown(db, session_id)
+
+
+async def session(db: Database, session_id: str) -> SessionRow:
+    """See `Store.session`."""
+    rows = await _rows(db, [session_id])
+    if rows:
+        return rows[0]
+    found = await db.all("sessions_by_prefix", prefix=session_id, limit=refusal.SHOWN_IDS)
+    ids = [row["id"] for row in found]
+    rows = await _rows(db, ids) if len(ids) == 1 and session_id else []
+    if rows:
+        return rows[0]
+    if ids and session_id:
+        raise refusal.ambiguous(session_id, ids)
+    raise await _unknown(db, session_id)
+
+
+async def sessions(db: Database, limit: int) -> list[SessionRow]:
+    """See `Store.sessions`."""
+    return await _rows(db, await _ids(db, "recent_session_ids", limit))
+
+
+async def runnable(db: Database, limit: int) -> list[SessionRow]:
+    """See `Store.runnable`."""
+    return await _rows(db, await _ids(db, "runnable_ids", limit))
+
+
+async def _ids(db: Database, statement: str, limit: int) -> list[str]:
+    rows = await db.all(statement, limit=limit)
+    return [row["id"] for row in rows]
+
+
+async def _rows(db: Database, ids: Sequence[str]) -> list[SessionRow]:
+    rows = await db.all("session_rows", ids=ids)
+    return [session_row(row) for row in rows]
+
+
+async def session_key(db: Database, session_id: str) -> int:
+    """The key of a session; raises `TranscriptError` where there is none."""
+    keys = await _session_keys(db, [session_id])
+    return keys[session_id]
+
+
+async def _session_keys(db: Database, ids: Collection[str]) -> dict[str, int]:
+    rows = await db.all("session_keys", ids=list(ids))
+    keys: dict[str, int] = {row["id"]: row["key"] for row in rows}
+    for session_id in ids:
+        if session_id not in keys:
+            raise await _unknown(db, session_id)
+    return keys
+
+
+async def _unknown(db: Database, session_id: str) -> TranscriptError:
+    return refusal.unknown(session_id, await _ids(db, "recent_session_ids", refusal.NEAREST_AMONG))
+
+
+# Leases, by the database's clock
+
+
+async def acquire_lease(db: Database, session_id: str, owner: str, ttl: timedelta) -> Lease:
+    """See `Store.acquire_lease`."""
+    taken = await db.find("take_lease", id=session_id, owner=owner, ttl=ttl)
+    if taken is not None:
+        return Lease(**taken)
+    holds = await lease(db, session_id)
+    assert holds is not None, "a session that was never leased would have been taken"
+    raise refusal.held(holds)
+
+
+async def renew_lease(db: Database, held: Lease, ttl: timedelta) -> Lease:
+    """See `Store.renew_lease`."""
+    renewed = await db.find(
+        "extend_lease", id=held.session_id, owner=held.owner, epoch=held.epoch, ttl=ttl
+    )
+    if renewed is None:
+        raise refusal.lost(held, await _lease(db, "lease", held.session_id))
+    return Lease(**renewed)
+
+
+async def release_lease(db: Database, held: Lease) -> None:
+    """See `Store.release_lease`."""
+    await db.run("extend_lease", id=held.session_id, owner=held.owner, epoch=held.epoch, ttl=_NOW)
+
+
+async def lease(db: Database, session_id: str) -> Lease | None:
+    """See `Store.lease`."""
+    await session_key(db, session_id)
+    return await _lease(db, "lease", session_id)
+
+
+async def _lease(db: Database, statement: str, session_id: str) -> Lease | None:
+    row = await db.find(statement, id=session_id)
+    return None if row is None else Lease(**row)
+
+
+def lease_of(columns: Mapping[str, Any]) -> Lease | None:
+    """The lease in a session's columns; None where it never had one."""
+    return Lease(**columns) if columns["epoch"] else None
+
+
+async def _fence(db: Database, held: Lease | None, session_ids: Collection[str]) -> None:
+    """Raise unless the lease is on these sessions, and keep it so until the transaction ends."""
+    if held is None:
+        return
+    now = await _lease(db, "lease_that_stays", held.session_id)
+    for session_id in session_ids:
+        refusal.check_fence(held, session_id, now)
+
+
+# What was concluded
+
+
+async def record(db: Database, items: Sequence[Recorded], lease: Lease | None) -> None:
+    """See `Store.record`."""
+    session_ids = {item.session_id for item in items}
+    await _fence(db, lease, session_ids)
+    keys = await _session_keys(db, session_ids)
+    for item in items:
+        statement, columns = insertion(item)
+        await db.run(statement, session_key=keys[item.session_id], **columns)
+
+
+async def recorded(
+    db: Database, statement: str, kind: type[_Record], session_id: str
+) -> list[_Record]:
+    """What one of the listing statements finds, as values of its kind."""
+    rows = await db.all(statement, session_key=await session_key(db, session_id))
+    return [msgspec.json.decode(row["body"], type=kind) for row in rows]

@@ -1,0 +1,125 @@
+"""Values to columns and back, for any database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from claude_agent_sdk import SessionKey
+
+from supervisor.core.decision import Decision
+from supervisor.core.intent import Intent
+from supervisor.core.lease import Lease
+from supervisor.core.outcome import Outcome
+from supervisor.core.session import SessionState
+from supervisor.core.verdict import Verdict
+from supervisor.store.interface import Incident, Recorded, SessionRow
+
+__all__ = ["Row", "Value", "clean", "insertion", "key_columns", "micros", "moment", "session_row"]
+
+Value = str | int | float | bytes | datetime | None
+Row = Mapping[str, Any]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(at: datetime) -> int:
+    """A zone-aware time in microseconds since 1970-01-01 UTC."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def moment(value: int) -> datetime:
+    """The time that many microseconds after 1970-01-01 UTC."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def clean(text: str) -> str:
+    """Text that every database takes: without lone surrogates, quoted from an agent, and
+    without NUL."""
+    return text.encode(errors="replace").decode().replace("\0", "?")
+
+
+def key_columns(key: SessionKey) -> dict[str, Value]:
+    """A transcript's key, by column."""
+    return {
+        "project_key": key["project_key"],
+        "sdk_session_id": key["session_id"],
+        "subpath": key.get("subpath", ""),
+    }
+
+
+def session_row(row: Row) -> SessionRow:
+    """A row of `session_rows`; `expires_at` is NULL where the lease is not alive."""
+    columns = dict(row)
+    lease = {name: columns.pop(name) for name in ("owner", "epoch", "expires_at")}
+    columns["state"] = SessionState(columns["state"])
+    if lease["expires_at"] is not None:
+        columns["lease"] = Lease(session_id=columns["session_id"], **lease)
+    return SessionRow(**columns)
+
+
+def insertion(item: Recorded) -> tuple[str, dict[str, Value]]:
+    """The statement that records an item, and its columns besides the session's key."""
+    statement, columns = _columns(item)
+    return statement, {**columns, "body": _body(item)}
+
+
+def _columns(item: Recorded) -> tuple[str, dict[str, Value]]:
+    match item:
+        case Verdict():
+            return "insert_verdict", {
+                "id": item.id,
+                "seq": item.seq,
+                "detector": item.detector,
+                "failure_mode": item.failure_mode,
+                "severity": item.severity,
+                "confidence": item.confidence,
+            }
+        case Decision():
+            return "insert_decision", {
+                "id": item.id,
+                "seq": item.seq,
+                "at": item.at,
+                "choice": item.choice,
+                "rule": item.rule,
+                "action": item.action,
+                "verdict_id": item.verdict.id,
+            }
+        case Outcome():
+            return "insert_outcome", {
+                "decision_id": item.decision_id,
+                "status": item.status,
+                "seq": item.seq,
+                "at": item.at,
+            }
+        case Intent():
+            return "insert_intent", {
+                "agent_id": item.agent_id or "",
+                "call_id": item.call_id,
+                "tool": item.tool,
+                "at": item.at,
+            }
+        case Incident():
+            return "insert_incident", {
+                "seq": item.seq or 0,
+                "source": item.source,
+                "place": item.place,
+                "message": item.message,
+                "at": item.at,
+            }
+
+
+def _body(item: Recorded) -> str:
+    try:
+        return msgspec.json.encode(item).decode()
+    except UnicodeEncodeError:  # a lone surrogate, quoted from an agent
+        plain = msgspec.to_builtins(item, enc_hook=_plain)
+        return json.dumps(plain, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else str(value)

@@ -1,0 +1,349 @@
+-- Named statements. A block runs from its `-- name:` line to the next.
+
+-- name: prepare_connection
+-- Waiting for the disk is not left to a server that was told otherwise.
+SELECT
+    set_config('TimeZone', 'UTC', false),
+    set_config('statement_timeout', %(statement_timeout)s, false),
+    set_config('idle_in_transaction_session_timeout', %(statement_timeout)s, false),
+    set_config(
+        'synchronous_commit',
+        CASE current_setting('synchronous_commit')
+            WHEN 'off' THEN 'on'
+            WHEN 'local' THEN 'on'
+            ELSE current_setting('synchronous_commit')
+        END,
+        false
+    );
+
+-- name: lock_schema
+-- For as long as the migration takes, which may be longer than other statements may.
+SELECT set_config('statement_timeout', '0', true), pg_advisory_xact_lock(1279607620);
+
+-- name: schema_there
+SELECT
+    to_regnamespace('lucid') IS NOT NULL AS made,
+    to_regclass('lucid.schema_version') IS NOT NULL AS versioned,
+    EXISTS (SELECT 1 FROM pg_class WHERE relnamespace = to_regnamespace('lucid')) AS used;
+
+-- name: create_schema
+CREATE SCHEMA lucid;
+
+-- name: version
+SELECT number FROM lucid.schema_version;
+
+-- name: delete_version
+DELETE FROM lucid.schema_version;
+
+-- name: insert_version
+INSERT INTO lucid.schema_version (number) VALUES (%(number)s);
+
+-- name: transaction_status
+SELECT pg_xact_status(%(id)s::xid8) AS status;
+
+-- name: insert_session
+INSERT INTO lucid.session (
+    id, project_key, created_at, updated_at, state, state_reason, head, objective, cwd, policy
+)
+VALUES (
+    %(id)s, %(project_key)s, now(), now(), %(state)s, '',
+    %(head)s, %(objective)s, %(cwd)s, %(policy)s
+)
+ON CONFLICT (id) DO NOTHING
+RETURNING key;
+
+-- name: update_session
+UPDATE lucid.session
+SET
+    updated_at = clock_timestamp(),
+    state = coalesce(%(state)s, state),
+    state_reason = coalesce(%(state_reason)s, state_reason),
+    head = coalesce(%(head)s, head),
+    objective = coalesce(%(objective)s, objective),
+    cwd = coalesce(%(cwd)s, cwd),
+    policy = coalesce(%(policy)s, policy)
+WHERE id = %(id)s
+RETURNING key;
+
+-- name: delete_empty_session
+DELETE FROM lucid.session
+WHERE key = %(session_key)s AND NOT EXISTS (
+    SELECT 1 FROM lucid.transcript AS t WHERE t.session_key = session.key
+);
+
+-- name: session_keys
+SELECT id, key FROM lucid.session WHERE id = ANY(%(ids)s);
+
+-- name: session_of_key
+SELECT
+    key AS session_key,
+    id AS session_id,
+    last_seq,
+    lease_owner AS owner,
+    lease_epoch AS epoch,
+    lease_until AS expires_at
+FROM lucid.session
+WHERE key = %(session_key)s
+FOR NO KEY UPDATE;
+
+-- name: session_rows
+SELECT
+    s.id AS session_id,
+    s.project_key,
+    s.created_at,
+    s.updated_at,
+    s.state,
+    s.state_reason,
+    s.head,
+    s.objective,
+    s.cwd,
+    s.policy,
+    s.last_seq AS entries,
+    s.lease_owner AS owner,
+    s.lease_epoch AS epoch,
+    CASE WHEN s.lease_until > clock_timestamp() THEN s.lease_until END AS expires_at,
+    (SELECT count(*) FROM lucid.verdict AS v WHERE v.session_key = s.key) AS verdicts,
+    (
+        SELECT count(*) FROM lucid.decision AS d
+        WHERE d.session_key = s.key AND d.choice = 'act'
+    ) AS interventions
+FROM lucid.session AS s
+WHERE s.id = ANY(%(ids)s)
+ORDER BY array_position(%(ids)s, s.id);
+
+-- name: recent_session_ids
+SELECT id FROM lucid.session ORDER BY updated_at DESC, key DESC LIMIT %(limit)s;
+
+-- name: runnable_ids
+SELECT id
+FROM lucid.session
+WHERE
+    state IN ('queued', 'running')
+    AND (state = 'queued' OR lease_epoch > 0)
+    AND (lease_until IS NULL OR lease_until <= clock_timestamp())
+ORDER BY created_at, key
+LIMIT %(limit)s;
+
+-- name: sessions_by_prefix
+SELECT id FROM lucid.session WHERE starts_with(id, %(prefix)s)
+UNION
+SELECT s.id
+FROM lucid.transcript AS t INNER JOIN lucid.session AS s ON t.session_key = s.key
+WHERE starts_with(t.sdk_session_id, %(prefix)s)
+ORDER BY 1
+LIMIT %(limit)s;
+
+-- name: take_lease
+UPDATE lucid.session
+SET
+    lease_epoch = lease_epoch + (lease_owner IS DISTINCT FROM %(owner)s)::integer,
+    lease_owner = %(owner)s,
+    lease_until = clock_timestamp() + %(ttl)s
+WHERE
+    id = %(id)s
+    AND (
+        lease_owner = %(owner)s
+        OR lease_until IS NULL
+        OR lease_until <= clock_timestamp()
+    )
+RETURNING
+    id AS session_id, lease_owner AS owner, lease_epoch AS epoch, lease_until AS expires_at;
+
+-- name: extend_lease
+UPDATE lucid.session
+SET lease_until = clock_timestamp() + %(ttl)s
+WHERE id = %(id)s AND lease_owner = %(owner)s AND lease_epoch = %(epoch)s
+RETURNING
+    id AS session_id, lease_owner AS owner, lease_epoch AS epoch, lease_until AS expires_at;
+
+-- name: lease
+SELECT id AS session_id, lease_owner AS owner, lease_epoch AS epoch, lease_until AS expires_at
+FROM lucid.session
+WHERE id = %(id)s AND lease_epoch > 0;
+
+-- name: lease_that_stays
+-- Waits for whoever is just taking the session over, and makes them wait.
+SELECT id AS session_id, lease_owner AS owner, lease_epoch AS epoch, lease_until AS expires_at
+FROM lucid.session
+WHERE id = %(id)s AND lease_epoch > 0
+FOR NO KEY UPDATE;
+
+-- name: transcript
+-- A transcript and its session, locked: their writers come one after another.
+SELECT
+    t.key,
+    t.summary,
+    s.key AS session_key,
+    s.id AS session_id,
+    s.last_seq,
+    s.lease_owner AS owner,
+    s.lease_epoch AS epoch,
+    s.lease_until AS expires_at
+FROM lucid.transcript AS t INNER JOIN lucid.session AS s ON t.session_key = s.key
+WHERE
+    t.project_key = %(project_key)s
+    AND t.sdk_session_id = %(sdk_session_id)s
+    AND t.subpath = %(subpath)s
+FOR NO KEY UPDATE;
+
+-- name: lock_sdk_session
+-- Those who make a transcript of one SDK session come one after another.
+SELECT pg_advisory_xact_lock(1279607620, hashtext(%(sdk_session_id)s));
+
+-- name: insert_transcript
+INSERT INTO lucid.transcript (session_key, project_key, sdk_session_id, subpath, updated_at)
+VALUES (%(session_key)s, %(project_key)s, %(sdk_session_id)s, %(subpath)s, now())
+RETURNING key;
+
+-- name: session_of_sdk_session
+SELECT session_key
+FROM lucid.transcript
+WHERE project_key = %(project_key)s AND sdk_session_id = %(sdk_session_id)s
+ORDER BY subpath
+LIMIT 1;
+
+-- name: advance
+WITH advanced AS (
+    UPDATE lucid.transcript
+    SET updated_at = clock_timestamp(), summary = %(summary)s
+    WHERE key = %(transcript_key)s
+)
+UPDATE lucid.session
+SET updated_at = clock_timestamp(), last_seq = %(last_seq)s
+WHERE key = %(session_key)s;
+
+-- name: delete_transcript
+DELETE FROM lucid.transcript
+WHERE
+    project_key = %(project_key)s
+    AND sdk_session_id = %(sdk_session_id)s
+    AND subpath = %(subpath)s;
+
+-- name: delete_sdk_session
+DELETE FROM lucid.transcript
+WHERE project_key = %(project_key)s AND sdk_session_id = %(sdk_session_id)s;
+
+-- name: sdk_sessions
+SELECT sdk_session_id, updated_at, summary
+FROM lucid.transcript
+WHERE project_key = %(project_key)s AND subpath = ''
+ORDER BY updated_at DESC;
+
+-- name: subpaths
+SELECT subpath
+FROM lucid.transcript
+WHERE
+    project_key = %(project_key)s AND sdk_session_id = %(sdk_session_id)s AND subpath <> ''
+ORDER BY key;
+
+-- name: transcript_key
+SELECT key
+FROM lucid.transcript
+WHERE
+    project_key = %(project_key)s
+    AND sdk_session_id = %(sdk_session_id)s
+    AND subpath = %(subpath)s;
+
+-- name: known_entries
+SELECT uuid, NULL AS place
+FROM lucid.entry
+WHERE transcript_key = %(transcript_key)s AND uuid IS NOT NULL AND uuid = ANY(%(uuids)s)
+UNION ALL
+SELECT NULL AS uuid, place
+FROM lucid.entry
+WHERE transcript_key = %(transcript_key)s AND place IS NOT NULL AND place = ANY(%(places)s);
+
+-- name: insert_entries
+INSERT INTO lucid.entry (
+    session_key, transcript_key, seq, uuid, place, inherited, compressed, raw
+)
+SELECT %(session_key)s, %(transcript_key)s, d.*
+FROM unnest(
+    %(seqs)s::bigint[],
+    %(uuids)s::text[],
+    %(places)s::text[],
+    %(inherited)s::boolean[],
+    %(compressed)s::boolean[],
+    %(raws)b::bytea[]
+) AS d;
+
+-- name: raws_of_transcript
+SELECT compressed, raw
+FROM lucid.entry
+WHERE transcript_key = %(transcript_key)s
+ORDER BY seq;
+
+-- name: entries_after
+-- The next entries: some hundreds, or some megabytes, whichever is less.
+SELECT seq, sdk_session_id, subpath, uuid, inherited, compressed, raw
+FROM (
+    SELECT
+        e.seq,
+        t.sdk_session_id,
+        t.subpath,
+        e.uuid,
+        e.inherited,
+        e.compressed,
+        e.raw,
+        sum(octet_length(e.raw)) OVER (ORDER BY e.seq ROWS UNBOUNDED PRECEDING)
+        - octet_length(e.raw) AS before
+    FROM lucid.entry AS e INNER JOIN lucid.transcript AS t ON e.transcript_key = t.key
+    WHERE
+        e.session_key = %(session_key)s
+        AND e.seq > %(after)s
+        AND (%(transcript)s::text IS NULL OR t.sdk_session_id = %(transcript)s)
+    ORDER BY e.seq
+    LIMIT %(rows)s
+) AS batch
+WHERE before < %(bytes)s
+ORDER BY seq;
+
+-- name: insert_verdict
+INSERT INTO lucid.verdict (
+    session_key, id, seq, detector, failure_mode, severity, confidence, body
+)
+VALUES (
+    %(session_key)s, %(id)s, %(seq)s, %(detector)s, %(failure_mode)s, %(severity)s,
+    %(confidence)s, %(body)s
+)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_decision
+INSERT INTO lucid.decision (session_key, id, seq, at, choice, rule, action, verdict_id, body)
+VALUES (
+    %(session_key)s, %(id)s, %(seq)s, %(at)s, %(choice)s, %(rule)s, %(action)s,
+    %(verdict_id)s, %(body)s
+)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_outcome
+INSERT INTO lucid.outcome (session_key, decision_id, status, seq, at, body)
+VALUES (%(session_key)s, %(decision_id)s, %(status)s, %(seq)s, %(at)s, %(body)s)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_intent
+INSERT INTO lucid.intent (session_key, agent_id, call_id, tool, at, body)
+VALUES (%(session_key)s, %(agent_id)s, %(call_id)s, %(tool)s, %(at)s, %(body)s)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_incident
+INSERT INTO lucid.incident (session_key, seq, source, place, message, at, body)
+VALUES (
+    %(session_key)s, %(seq)s, %(source)s, %(place)s, %(message)s, %(at)s, %(body)s
+)
+ON CONFLICT DO NOTHING;
+
+-- name: verdicts
+SELECT body FROM lucid.verdict WHERE session_key = %(session_key)s ORDER BY seq, number;
+
+-- name: decisions
+SELECT body FROM lucid.decision WHERE session_key = %(session_key)s ORDER BY seq, number;
+
+-- name: outcomes
+SELECT body FROM lucid.outcome WHERE session_key = %(session_key)s ORDER BY seq, number;
+
+-- name: intents
+SELECT body FROM lucid.intent WHERE session_key = %(session_key)s ORDER BY number;
+
+-- name: incidents
+SELECT body FROM lucid.incident WHERE session_key = %(session_key)s ORDER BY number;
