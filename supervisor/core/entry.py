@@ -137,6 +137,12 @@ class ApiError(_Entry, frozen=True, kw_only=True, tag="api_error"):
 
     status: int | None = None
     message: str = ""
+    category: str | None = None
+    """The runtime's class of the error, such as `rate_limit` or `billing_error`."""
+    code: str | None = None
+    """The runtime's exact name for it, such as `connection_failed`, where it has one."""
+    not_before: datetime | None = None
+    """When the next call is due: the service said so, or the runtime waits till then."""
 
 
 class Notice(_Entry, frozen=True, kw_only=True, tag="notice"):

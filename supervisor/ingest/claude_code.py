@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
 import msgspec
@@ -312,19 +312,39 @@ def _names(tools: msgspec.Raw) -> tuple[str, ...]:
 
 def _api_failure(record: wire.Record, text: str, place: _Place) -> ApiError:
     """From a synthetic message's text, or from an error object, which the service nests."""
-    status, error = record.api_error_status, record.error
+    status, error, category = record.api_error_status, record.error, None
     for _ in range(_NESTED_ERRORS):
         try:
             failure = wire.read(wire.Failure, error)
         except msgspec.ValidationError:  # no object: a category, or nothing
-            text = text or wire.text_of(error)
+            category = wire.text_of(error) or None
             break
         status = status or failure.status
-        text = failure.message or text or failure.code or ""
+        text = failure.formatted or failure.message or text or failure.code or ""
         error = failure.error
+    text = text or category or ""
     if status is None and (found := _ERROR_STATUS.search(text)):
         status = int(found[1])
-    return ApiError(**place, status=status, message=text)
+    return ApiError(
+        **place,
+        status=status,
+        message=text,
+        category=category,
+        code=record.api_error,
+        not_before=_not_before(record, place["at"]),
+    )
+
+
+def _not_before(record: wire.Record, at: datetime | None) -> datetime | None:
+    """When a usage limit ends, or the runtime's own next attempt is due."""
+    try:
+        if record.quota_limits is not None and record.quota_limits.resets_at is not None:
+            return datetime.fromtimestamp(record.quota_limits.resets_at, UTC)
+        if record.retry_in_ms is not None and at is not None:
+            return at + timedelta(milliseconds=record.retry_in_ms)
+    except (OverflowError, ValueError, OSError):  # no such moment
+        return None
+    return None
 
 
 def _attachment(record: wire.Record, place: _Place) -> Entry:

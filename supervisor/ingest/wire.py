@@ -26,6 +26,7 @@ __all__ = [
     "Malformed",
     "Message",
     "Origin",
+    "QuotaLimits",
     "Record",
     "Tool",
     "WireUsage",
@@ -114,6 +115,13 @@ class CompactMetadata(Struct, rename="camel"):
     pre_tokens: int | None = None
 
 
+class QuotaLimits(Struct, rename="camel"):
+    """A usage limit that a model call ran into."""
+
+    resets_at: float | None = None
+    """Seconds since 1970."""
+
+
 class Record(Struct, rename="camel"):
     """The head of a line; nested values stay raw until they are needed."""
 
@@ -128,6 +136,9 @@ class Record(Struct, rename="camel"):
     is_compact_summary: bool | None = None
     is_api_error_message: bool | None = None
     api_error_status: int | None = None
+    api_error: str | None = None
+    retry_in_ms: float | None = None
+    quota_limits: QuotaLimits | None = None
     prompt_source: str | None = None
     origin: Origin | None = None
     compact_metadata: CompactMetadata | None = None
@@ -193,6 +204,7 @@ class Failure(Struct):
 
     status: int | None = None
     message: str | None = None
+    formatted: str | None = None
     code: str | None = None
     error: Raw = ABSENT
 

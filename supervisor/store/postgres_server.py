@@ -18,7 +18,7 @@ from supervisor.core.text import one_line
 from supervisor.errors import StoreError
 from supervisor.store.postgres_query import Connection, Database
 
-__all__ = ["Address", "connect", "explained", "has_broken", "reach"]
+__all__ = ["Address", "connect", "explained", "has_broken", "prepare", "reach"]
 
 log = logging.getLogger(__name__)
 
