@@ -66,7 +66,7 @@ def identify(raw: bytes) -> Identity:
 
 def _can_be_told_by(uuid: str) -> bool:
     """Databases refuse lone surrogates, some NUL and what does not fit into an index."""
-    return uuid.isascii() and "\0" not in uuid and len(uuid) <= _LONGEST_UUID
+    return uuid.isascii() and "\0" not in uuid and 0 < len(uuid) <= _LONGEST_UUID
 
 
 def _identify_slowly(raw: bytes) -> Identity:

@@ -20,7 +20,7 @@ class Draft(NamedTuple):
     raw: bytes
     uuid: str | None
     place: str | None
-    """Tells an entry without a uuid by where it was read."""
+    """Tells an entry without a uuid by where it was read, or by the write it came with."""
     forked_from: str | None
     """The SDK session id it was copied from."""
     inherited: bool
@@ -41,21 +41,36 @@ class Draft(NamedTuple):
 
 
 def drafts_of(
-    raws: Sequence[bytes], inherited: bool | None, offsets: Sequence[int] | None
+    raws: Sequence[bytes],
+    *,
+    inherited: bool | None,
+    offsets: Sequence[int] | None,
+    batch: str | None,
 ) -> list[Draft]:
     """Entries ready to be stored; see `Store.write`."""
-    places = offsets if offsets is not None else [None] * len(raws)
-    return [_drafted(raw, inherited, offset) for raw, offset in zip(raws, places, strict=True)]
+    places = _places(raws, offsets, batch)
+    return [_drafted(raw, inherited, place) for raw, place in zip(raws, places, strict=True)]
 
 
-def _drafted(raw: bytes, inherited: bool | None, offset: int | None) -> Draft:
+def _places(
+    raws: Sequence[bytes], offsets: Sequence[int] | None, batch: str | None
+) -> Sequence[str | None]:
+    """What tells entries that have no uuid."""
+    if offsets is not None:
+        return [codec.place_of(offset, raw) for offset, raw in zip(offsets, raws, strict=True)]
+    if batch is not None:
+        return [f"{batch}/{number}" for number in range(len(raws))]
+    return [None] * len(raws)
+
+
+def _drafted(raw: bytes, inherited: bool | None, place: str | None) -> Draft:
     identity = codec.identify(raw)
     fork = identity.forked_from
     compressed, kept = codec.pack(raw)
     return Draft(
         raw=raw,
         uuid=identity.uuid,
-        place=codec.place_of(offset, raw) if offset is not None and not identity.uuid else None,
+        place=place if identity.uuid is None else None,
         forked_from=fork.session_id if fork is not None else None,
         inherited=fork is not None if inherited is None else inherited,
         compressed=compressed,

@@ -141,6 +141,7 @@ class Store(SessionStore):
         session_id: str | None = None,
         inherited: bool | None = None,
         offsets: Sequence[int] | None = None,
+        batch: str | None = None,
         lease: Lease | None = None,
     ) -> list[StoredEntry]:
         """Store raw entries; durable when it returns. Returns those that were new.
@@ -148,7 +149,9 @@ class Store(SessionStore):
         An entry whose `uuid` its transcript holds already is left out. So is, where
         `offsets` says where each raw stands in its file, one without a uuid that was
         read from the same offset before with the same content; other entries without a
-        uuid are always new.
+        uuid are always new, unless the whole write is repeated under the same `batch`: a
+        name of the caller's that no other write has. A caller that may have to repeat a
+        write, because it raised and nobody knows whether it was kept, gives it one.
 
         A transcript unknown so far belongs to `session_id`, which is created if need be;
         else to the session of the `lease`, else to that of the same SDK session id, else to

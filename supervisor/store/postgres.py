@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 from claude_agent_sdk import (
@@ -23,6 +24,7 @@ from supervisor.core.verdict import Verdict
 from supervisor.errors import StoreError
 from supervisor.store import postgres_entries as entries
 from supervisor.store import postgres_sessions as sessions
+from supervisor.store.draft import drafts_of
 from supervisor.store.interface import Incident, Recorded, SessionRow, Store, StoredEntry
 from supervisor.store.postgres_pool import Connections
 from supervisor.store.postgres_query import Database
@@ -109,11 +111,13 @@ class PostgresStore(Store):
         session_id: str | None = None,
         inherited: bool | None = None,
         offsets: Sequence[int] | None = None,
+        batch: str | None = None,
         lease: Lease | None = None,
     ) -> list[StoredEntry]:
         if not raws:
             return []
-        drafts = await entries.prepared(raws, inherited, offsets)
+        draft = partial(drafts_of, raws, inherited=inherited, offsets=offsets, batch=batch)
+        drafts = await entries.aside(sum(map(len, raws)), draft)
         return await self._change(entries.write, key, drafts, session_id, lease)
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:

@@ -20,20 +20,20 @@ from psycopg.rows import DictRow
 
 from supervisor.core.lease import Lease
 from supervisor.store import codec, refusal
-from supervisor.store.draft import Draft, drafts_of, fold, origin
+from supervisor.store.draft import Draft, fold, origin
 from supervisor.store.interface import StoredEntry
 from supervisor.store.postgres_query import Database
 from supervisor.store.postgres_sessions import lease_of, make_session, session_key
 from supervisor.store.rows import key_columns, micros
 
 __all__ = [
+    "aside",
     "batch",
     "delete",
     "list_sessions",
     "list_subkeys",
     "list_summaries",
     "load",
-    "prepared",
     "write",
 ]
 
@@ -56,13 +56,6 @@ class _Place(msgspec.Struct, kw_only=True):
     session_id: str
     last_seq: int
     lease: Lease | None
-
-
-async def prepared(
-    raws: Sequence[bytes], inherited: bool | None, offsets: Sequence[int] | None
-) -> list[Draft]:
-    """Entries ready to be written."""
-    return await _aside(sum(map(len, raws)), partial(drafts_of, raws, inherited, offsets))
 
 
 async def write(
@@ -183,7 +176,7 @@ async def _advance(
     db: Database, place: _Place, key: SessionKey, stored: Sequence[StoredEntry]
 ) -> None:
     size = sum(len(entry.raw) for entry in stored)
-    summary = await _aside(size, partial(fold, place.summary, key, stored))
+    summary = await aside(size, partial(fold, place.summary, key, stored))
     await db.run(
         "advance",
         transcript_key=place.key,
@@ -284,6 +277,6 @@ def _milliseconds(row: DictRow) -> int:
     return micros(row["updated_at"]) // 1000
 
 
-async def _aside(size: int, work: Callable[[], _T]) -> _T:
+async def aside(size: int, work: Callable[[], _T]) -> _T:
     """Do what takes long for many bytes without keeping other tasks from running."""
     return await asyncio.to_thread(work) if size > _LARGE else work()

@@ -17,12 +17,12 @@ from supervisor.errors import StoreError
 from supervisor.store.postgres_query import Connection, Database
 from supervisor.store.postgres_server import Address, has_broken, reach
 
-__all__ = ["Connections", "Work"]
+__all__ = ["Connections"]
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-Work = Callable[[Database], Awaitable[_T]]
+_Work = Callable[[Database], Awaitable[_T]]
 
 _BEGIN = "BEGIN; SELECT pg_current_xact_id()::text AS id"
 _LOOK_AGAIN = 0.1
@@ -34,11 +34,11 @@ class Connections:
     Where a connection is lost, because the server restarts or the network fails, the work
     is done once more on a fresh one, but not where it turns out to have been done: the
     server is asked what became of the transaction.
-
-    (Not psycopg_pool's: its background tasks swallow their cancellation while they connect,
-    so that a program that fails while the server is away would never end, and after a
-    restart it hands out connections that are dead.)
     """
+
+    # psycopg_pool will not do: its tasks swallow their cancellation while they connect, so
+    # that a program which fails while the server is away never ends, and after a restart
+    # it hands out connections that are dead.
 
     def __init__(
         self, address: Address, *, most: int, reconnect_within: timedelta, timeout: timedelta
@@ -57,7 +57,7 @@ class Connections:
         self._closed = True
         await self._close_free()
 
-    async def read(self, work: Work[_T]) -> _T:
+    async def read(self, work: _Work[_T]) -> _T:
         """Do what changes nothing."""
         async with self._borrowed() as connection:
             try:
@@ -67,7 +67,7 @@ class Connections:
         async with self._borrowed(fresh=True) as connection:
             return await work(Database(connection))
 
-    async def change(self, work: Work[_T]) -> _T:
+    async def change(self, work: _Work[_T]) -> _T:
         """Do work in a transaction, and do it once."""
         attempt = _Transaction(work)
         async with self._borrowed() as connection:
@@ -132,7 +132,7 @@ class _Transaction(Generic[_T]):
     result: _T
     """What the work returned; known once the end of the transaction was asked for."""
 
-    def __init__(self, work: Work[_T]) -> None:
+    def __init__(self, work: _Work[_T]) -> None:
         self._work = work
         self._id: str | None = None
 

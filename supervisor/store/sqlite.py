@@ -25,6 +25,7 @@ from supervisor.core.outcome import Outcome
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
 from supervisor.errors import StoreError
+from supervisor.store.draft import drafts_of
 from supervisor.store.interface import Incident, Recorded, SessionRow, Store, StoredEntry
 from supervisor.store.sqlite_database import Database
 from supervisor.store.sqlite_file import explained
@@ -97,9 +98,11 @@ class SqliteStore(Store):
         session_id: str | None = None,
         inherited: bool | None = None,
         offsets: Sequence[int] | None = None,
+        batch: str | None = None,
         lease: Lease | None = None,
     ) -> list[StoredEntry]:
-        return await self._call(Database.write, key, raws, session_id, inherited, offsets, lease)
+        draft = partial(drafts_of, raws, inherited=inherited, offsets=offsets, batch=batch)
+        return await self._call(Database.write, key, draft, session_id, lease)
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
         return await self._call(Database.load, key)

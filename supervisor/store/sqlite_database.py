@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -22,7 +22,7 @@ from supervisor.core.lease import Lease
 from supervisor.core.session import SessionState
 from supervisor.errors import TranscriptError
 from supervisor.store import codec, refusal
-from supervisor.store.draft import Draft, drafts_of, fold, origin
+from supervisor.store.draft import Draft, fold, origin
 from supervisor.store.interface import Recorded, SessionRow, StoredEntry
 from supervisor.store.rows import Value, insertion, key_columns, session_row
 from supervisor.store.sqlite_file import connect, transaction
@@ -59,16 +59,14 @@ class Database:
     def write(
         self,
         key: SessionKey,
-        raws: Sequence[bytes],
+        draft: Callable[[], list[Draft]],
         session_id: str | None,
-        inherited: bool | None,
-        offsets: Sequence[int] | None,
         lease: Lease | None,
     ) -> list[StoredEntry]:
-        """See `Store.write`."""
-        if not raws:
+        """See `Store.write`. `draft` is called here, where it blocks no event loop."""
+        drafts = draft()
+        if not drafts:
             return []
-        drafts = drafts_of(raws, inherited, offsets)
         wanted = session_id or (lease.session_id if lease is not None else None)
         with transaction(self._db):
             transcript = self._transcript(key) or self._new_transcript(key, wanted, drafts)

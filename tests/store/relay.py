@@ -31,12 +31,15 @@ class Relay:
     def __init__(self, server: Path) -> None:
         self._server = str(server / _SOCKET)
         self._due: Loss | None = None
+        self._then_away = False
         self._left_open: list[asyncio.StreamWriter] = []
         self.losses = 0
+        self.away = False
+        """Whether clients that come are turned away."""
 
-    def lose(self, what: Loss) -> None:
+    def lose(self, what: Loss, *, then_away: bool = False) -> None:
         """Cut the connection on which the next COMMIT comes."""
-        self._due = what
+        self._due, self._then_away = what, then_away
 
     async def close(self) -> None:
         """Let the server see that its clients are gone."""
@@ -47,6 +50,9 @@ class Relay:
 
     async def serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         """Relay one client's connection."""
+        if self.away:
+            to_client.close()
+            return
         server, to_server = await asyncio.open_unix_connection(self._server)
         self._left_open.append(to_server)
         answers = asyncio.create_task(_copy(server, to_client))
@@ -66,6 +72,7 @@ class Relay:
         self, data: bytes, server: asyncio.StreamReader, to_server: asyncio.StreamWriter
     ) -> None:
         what, self._due, self.losses = self._due, None, self.losses + 1
+        self.away = self._then_away
         if what is Loss.ANSWER:
             to_server.write(data)
             await server.read(_MUCH)

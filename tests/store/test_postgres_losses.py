@@ -56,7 +56,7 @@ async def lossy(postgres_dsn: str, tmp_path: Path) -> AsyncIterator[tuple[Postgr
     async with relay(server, tmp_path) as line:
         dsn = postgres_dsn.replace(str(server), str(tmp_path))
         brief = timedelta(milliseconds=300)
-        async with PostgresStore(dsn, statement_timeout=brief) as store:
+        async with PostgresStore(dsn, statement_timeout=brief, reconnect_within=brief) as store:
             await store.write(KEY, [_raw("first")])
             yield store, line
 
@@ -73,6 +73,20 @@ async def test_a_write_whose_connection_is_lost_is_done_once_and_says_what_was_n
     assert [(entry.seq, entry.uuid) for entry in stored] == [(2, "second"), (3, None), (4, None)]
     assert await _uuids(store) == ["first", "second", None, None]
     assert [entry.seq for entry in await store.write(KEY, [_raw("third")])] == [5]
+
+
+@pytest.mark.parametrize(("loss", "kept"), [(Loss.REQUEST, False), (Loss.ANSWER, True)])
+async def test_a_write_that_nobody_knows_the_fate_of_can_be_repeated_under_its_name(
+    lossy: tuple[PostgresStore, Relay], loss: Loss, kept: bool
+) -> None:
+    store, line = lossy
+    raws = [_raw("second"), _raw(mode="plan"), _raw(mode="plan")]
+    line.lose(loss, then_away=True)
+    with pytest.raises(StoreError, match="cannot be reached"):
+        await store.write(KEY, raws, batch="mine")
+    line.away = False
+    assert len(await store.write(KEY, raws, batch="mine")) == (0 if kept else 3)
+    assert await _uuids(store) == ["first", "second", None, None]
 
 
 @pytest.mark.parametrize("loss", Loss)

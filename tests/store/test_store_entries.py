@@ -113,7 +113,16 @@ async def test_a_file_read_twice_is_kept_once(store: Store) -> None:
     assert [entry.seq for entry in replaced] == [6]
 
 
-@pytest.mark.parametrize("uuid", [5, None, "\ud800", ["a"]])
+async def test_a_write_repeated_under_its_name_is_kept_once(store: Store) -> None:
+    raws = [_raw(), _raw("a"), _raw(), b"{broken"]
+    assert len(await store.write(KEY, raws[:2], batch="one")) == 2
+    assert [entry.seq for entry in await store.write(KEY, raws, batch="one")] == [3, 4]
+    assert await store.write(KEY, raws, batch="one") == []
+    assert [entry.seq for entry in await store.write(KEY, raws, batch="two")] == [5, 6, 7]
+    assert len(await store.write(SUBAGENT, raws, batch="one")) == 4
+
+
+@pytest.mark.parametrize("uuid", [5, None, "", "\ud800", "a\0b", "a" * 10_000, ["a"]])
 async def test_a_uuid_that_is_none_is_no_identity(store: Store, uuid: object) -> None:
     raw = json.dumps({"type": "x", "uuid": uuid}).encode()
     await store.write(KEY, [raw, raw])

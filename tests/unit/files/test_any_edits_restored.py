@@ -85,7 +85,7 @@ def some(edits: st.SearchStrategy[Edit]) -> st.SearchStrategy[list[Edit]]:
 
 
 quick = settings(
-    max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 
