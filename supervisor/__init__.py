@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from supervisor.errors import (
         ActionError,
-        ActionUnavailable,
-        DetectorError,
+        LeaseHeld,
+        LeaseLost,
         PolicyError,
         StoreError,
         SupervisorError,
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActionError",
-    "ActionUnavailable",
-    "DetectorError",
+    "LeaseHeld",
+    "LeaseLost",
     "PolicyError",
     "StoreError",
     "SupervisedClient",

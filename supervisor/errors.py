@@ -9,9 +9,7 @@
     │   ├── LeaseHeld      another worker runs the session
     │   └── LeaseLost      another worker has taken the session over
     ├── FilesError         files cannot be checkpointed, compared or brought back
-    ├── DetectorError      a detector is unusable (a bad plugin, a bad configuration)
     └── ActionError        an action could not be carried out
-        └── ActionUnavailable   the runtime lacks a capability the action needs
 """
 
 from __future__ import annotations
@@ -22,8 +20,6 @@ from datetime import datetime
 
 __all__ = [
     "ActionError",
-    "ActionUnavailable",
-    "DetectorError",
     "FilesError",
     "LeaseHeld",
     "LeaseLost",
@@ -96,13 +92,5 @@ class FilesError(SupervisorError):
     """A working folder cannot be checkpointed, compared with a checkpoint or brought back."""
 
 
-class DetectorError(SupervisorError):
-    """A detector cannot be used: a plugin that breaks its contract."""
-
-
 class ActionError(SupervisorError):
     """An action was tried and could not be carried out."""
-
-
-class ActionUnavailable(ActionError):
-    """The runtime lacks a capability that the action needs."""

@@ -24,7 +24,6 @@ from claude_agent_sdk import (
 
 from supervisor import SupervisedClient, supervised_query
 from supervisor.core.decision import Choice
-from supervisor.core.outcome import OutcomeStatus
 from supervisor.core.session import SessionState
 from supervisor.runtime import registry
 from supervisor.store.sqlite import SqliteStore
@@ -496,12 +495,3 @@ async def test_a_drop_in_for_a_client_that_is_not_connected() -> None:
             await client.query("Anyone?")
         messages.append((type(caught.value), str(caught.value)))
     assert messages[0] == messages[1]
-
-
-def test_outcome_status_names_are_what_the_stream_shows() -> None:
-    assert {status.value for status in OutcomeStatus} == {
-        "cleared",
-        "relapsed",
-        "failed",
-        "superseded",
-    }
