@@ -41,6 +41,7 @@ from supervisor.core.entry import (
     Usage,
 )
 from supervisor.ingest import wire
+from supervisor.ingest.tools import parameters
 
 __all__ = ["TranscriptReader"]
 
@@ -69,7 +70,7 @@ _NESTED_ERRORS = 3
 """The client's error holds the response's body, which holds the error proper."""
 
 _SHORT_ID = 8
-_SIDECHAIN_MEMORY = 4_096
+_SIDECHAIN_MEMORY = 64
 """Uuids kept to tell interleaved inline sidechains apart; the oldest are forgotten."""
 
 
@@ -132,7 +133,7 @@ class TranscriptReader:
         return (Unknown(**place, type=record.type, problem=problem),)
 
     def _typed(self, raw: bytes, seq: int, inherited: bool) -> tuple[Entry, ...]:
-        record = wire.read(wire.Record, raw)
+        record = wire.line(raw)
         place = self._place(record, seq, inherited)
         match record.type:
             case "assistant":
@@ -150,7 +151,7 @@ class TranscriptReader:
             case other:
                 return (Unknown(**place, type=other),)
 
-    def _place(self, record: wire.Record, seq: int, inherited: bool) -> _Place:
+    def _place(self, record: wire.Head, seq: int, inherited: bool) -> _Place:
         at = record.timestamp
         agent_id = self.agent_id or self._inline_agent(record)
         return _Place(
@@ -165,7 +166,7 @@ class TranscriptReader:
             inherited=inherited,
         )
 
-    def _inline_agent(self, record: wire.Record) -> str | None:
+    def _inline_agent(self, record: wire.Head) -> str | None:
         if not record.is_sidechain:
             return None
         if record.agent_id:
@@ -178,12 +179,11 @@ class TranscriptReader:
             del self._sidechains[next(iter(self._sidechains))]
         return agent_id
 
-    def _user(self, record: wire.Record, place: _Place) -> tuple[Entry, ...]:
-        content = wire.read(wire.Message, record.message).content
+    def _user(self, record: wire.Line | wire.Record, place: _Place) -> tuple[Entry, ...]:
+        _, blocks = wire.message_of(record)
         begins = place["agent_id"] is not None and place["turn"] == 0
         entries = tuple(
-            _user_block(block, part, record, place, begins)
-            for part, block in enumerate(wire.blocks(content))
+            _user_block(block, part, record, place, begins) for part, block in enumerate(blocks)
         )
         if not any(isinstance(e, Prompt) and e.origin in _TURN_OPENERS for e in entries):
             return entries or (Notice(**place, type="user"),)
@@ -192,7 +192,7 @@ class TranscriptReader:
 
 
 def _user_block(
-    block: wire.Block, part: int, record: wire.Record, place: _Place, begins: bool
+    block: wire.Block, part: int, record: wire.Head, place: _Place, begins: bool
 ) -> Entry:
     if block.type == "text":
         text = block.text or ""
@@ -207,7 +207,7 @@ def _user_block(
     return _unknown_block("user", block, part, place)
 
 
-def _origin(text: str, record: wire.Record) -> Origin:
+def _origin(text: str, record: wire.Head) -> Origin:
     """Who put this text there. A person's is what nothing else explains."""
     kind = record.origin.kind if record.origin is not None else None
     if text.startswith(LUCID_MARKER):
@@ -221,14 +221,14 @@ def _origin(text: str, record: wire.Record) -> Origin:
     return Origin.META if _INJECTED.match(text) else Origin.USER
 
 
-def _assistant(record: wire.Record, place: _Place) -> tuple[Entry, ...]:
-    message = wire.read(wire.Message, record.message)
+def _assistant(record: wire.Line | wire.Record, place: _Place) -> tuple[Entry, ...]:
+    message, blocks = wire.message_of(record)
     if record.is_api_error_message:
-        return (_api_failure(record, wire.text_of(message.content), place),)
+        text = "\n".join(block.text for block in blocks if block.text is not None)
+        return (_api_failure(record, text, place),)
     usage = _usage(message.usage)
     entries = tuple(
-        _assistant_block(block, part, message, usage, place)
-        for part, block in enumerate(wire.blocks(message.content))
+        _assistant_block(block, part, message, usage, place) for part, block in enumerate(blocks)
     )
     return entries or (Notice(**place, type="assistant"),)
 
@@ -288,7 +288,7 @@ def _usage(usage: wire.WireUsage | None) -> Usage | None:
     )
 
 
-def _system(record: wire.Record, place: _Place) -> Entry:
+def _system(record: wire.Head, place: _Place) -> Entry:
     match record.subtype:
         case "compact_boundary":
             about = record.compact_metadata or wire.CompactMetadata()
@@ -310,7 +310,7 @@ def _names(tools: msgspec.Raw) -> tuple[str, ...]:
         return ()
 
 
-def _api_failure(record: wire.Record, text: str, place: _Place) -> ApiError:
+def _api_failure(record: wire.Head, text: str, place: _Place) -> ApiError:
     """From a synthetic message's text, or from an error object, which the service nests."""
     status, error, category = record.api_error_status, record.error, None
     for _ in range(_NESTED_ERRORS):
@@ -335,7 +335,7 @@ def _api_failure(record: wire.Record, text: str, place: _Place) -> ApiError:
     )
 
 
-def _not_before(record: wire.Record, at: datetime | None) -> datetime | None:
+def _not_before(record: wire.Head, at: datetime | None) -> datetime | None:
     """When a usage limit ends, or the runtime's own next attempt is due."""
     try:
         if record.quota_limits is not None and record.quota_limits.resets_at is not None:
@@ -347,7 +347,7 @@ def _not_before(record: wire.Record, at: datetime | None) -> datetime | None:
     return None
 
 
-def _attachment(record: wire.Record, place: _Place) -> Entry:
+def _attachment(record: wire.Head, place: _Place) -> Entry:
     attachment = wire.read(wire.Attachment, record.attachment)
     if attachment.type == "queued_command":
         return _queued(attachment, record, place)
@@ -357,10 +357,11 @@ def _attachment(record: wire.Record, place: _Place) -> Entry:
         type=f"attachment/{attachment.type}",
         tools_added=(*given, *(attachment.added_names or ()), *(attachment.readded_names or ())),
         tools_removed=tuple(attachment.removed_names or ()),
+        tools_taking=tuple(parameters(attachment.tools or ())),
     )
 
 
-def _queued(attachment: wire.Attachment, record: wire.Record, place: _Place) -> Prompt:
+def _queued(attachment: wire.Attachment, record: wire.Head, place: _Place) -> Prompt:
     text = wire.text_of(attachment.prompt)
     if attachment.command_mode == "task-notification":
         return Prompt(**place, text=text, origin=Origin.TASK)

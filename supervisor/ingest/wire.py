@@ -18,20 +18,28 @@ import msgspec
 from msgspec import Raw, Struct
 
 __all__ = [
+    "ABSENT",
     "KNOWN_TYPES",
     "Attachment",
     "Block",
     "CompactMetadata",
+    "Definition",
     "Failure",
+    "Head",
+    "Line",
     "Malformed",
     "Message",
     "Origin",
+    "Property",
     "QuotaLimits",
     "Record",
+    "Schema",
     "Tool",
     "WireUsage",
     "blocks",
     "is_string",
+    "line",
+    "message_of",
     "read",
     "repaired",
     "salvaged_record",
@@ -122,8 +130,8 @@ class QuotaLimits(Struct, rename="camel"):
     """Seconds since 1970."""
 
 
-class Record(Struct, rename="camel"):
-    """The head of a line; nested values stay raw until they are needed."""
+class Head(Struct, rename="camel"):
+    """A line without its message; nested values stay raw until they are needed."""
 
     type: str = ""
     subtype: str | None = None
@@ -142,7 +150,6 @@ class Record(Struct, rename="camel"):
     prompt_source: str | None = None
     origin: Origin | None = None
     compact_metadata: CompactMetadata | None = None
-    message: Raw = ABSENT
     attachment: Raw = ABSENT
     error: Raw = ABSENT
     tools: Raw = ABSENT
@@ -155,16 +162,6 @@ class WireUsage(Struct):
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
-
-
-class Message(Struct):
-    """A user's or the model's message."""
-
-    id: str | None = None
-    model: str | None = None
-    stop_reason: str | None = None
-    usage: WireUsage | None = None
-    content: Raw = ABSENT
 
 
 class Block(Struct):
@@ -181,10 +178,62 @@ class Block(Struct):
     is_error: bool | None = None
 
 
+class Message(Struct):
+    """A user's or the model's message."""
+
+    id: str | None = None
+    model: str | None = None
+    stop_reason: str | None = None
+    usage: WireUsage | None = None
+    content: list[Block] | str | None = None
+
+
+class Line(Head, rename="camel"):
+    """A line as nearly all are: read in one go, since each part is long."""
+
+    message: Message | None = None
+
+
+class Record(Head, rename="camel"):
+    """A line whose message is of another shape."""
+
+    message: Raw = ABSENT
+
+
+class _Message(Struct):
+    id: str | None = None
+    model: str | None = None
+    stop_reason: str | None = None
+    usage: WireUsage | None = None
+    content: Raw = ABSENT
+
+
+class Schema(Struct, rename="camel"):
+    """The JSON schema of a tool's arguments, its top level."""
+
+    properties: dict[str, Raw] = {}
+    required: tuple[str, ...] = ()
+    additional_properties: Raw = ABSENT
+
+
+class Property(Struct):
+    """The schema of one parameter."""
+
+    type: Raw = ABSENT
+
+
+class Definition(Struct):
+    """A tool as the service is told of it."""
+
+    input_schema: Raw = ABSENT
+
+
 class Tool(Struct):
-    """A tool's definition; only its name matters here."""
+    """A tool of a listing."""
 
     name: str | None = None
+    schema: Raw = ABSENT
+    """Its definition, description included; null for most."""
 
 
 class Attachment(Struct, rename="camel"):
@@ -217,6 +266,7 @@ _Shape = TypeVar("_Shape", bound=Struct)
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _ITEMS = msgspec.json.Decoder(list[Raw])
 _BLOCKS = msgspec.json.Decoder(list[Block])
+_LINE = msgspec.json.Decoder(Line)
 _TEXT = msgspec.json.Decoder(str)
 
 
@@ -236,6 +286,29 @@ def read(shape: type[_Shape], raw: bytes | Raw) -> _Shape:
         return record
     except msgspec.ValidationError:
         return _salvaged(shape, raw)
+
+
+def line(raw: bytes) -> Line | Record:
+    """A transcript line. Raises as `read` does."""
+    try:
+        return _LINE.decode(raw)
+    except msgspec.ValidationError:
+        return read(Record, raw)
+
+
+def message_of(line: Line | Record) -> tuple[Message, list[Block]]:
+    """A line's message, and its content as blocks; a string counts as one text block.
+
+    Raises `msgspec.ValidationError` where it has none.
+    """
+    if isinstance(line, Line) and (message := line.message) is not None:
+        content = message.content
+        if isinstance(content, str):
+            return message, [Block(type="text", text=content)]
+        return message, blocks(ABSENT) if content is None else content
+    found = read(_Message, line.message if isinstance(line, Record) else ABSENT)
+    message = Message(found.id, found.model, found.stop_reason, found.usage)
+    return message, blocks(found.content)
 
 
 def _salvaged(shape: type[_Shape], raw: bytes | Raw) -> _Shape:

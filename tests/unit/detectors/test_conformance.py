@@ -6,6 +6,7 @@ Detectors are found as the runtime finds them; a new one needs no line here.
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -30,7 +31,9 @@ from supervisor.runtime.registry import detectors
 from supervisor.testing.fixtures import read_fixture, verdicts_of
 for path in sorted(Path(sys.argv[1]).glob("*/*.jsonl")):
     kind = detectors()[path.parent.name]
-    print(path.name, msgspec.json.encode(verdicts_of(kind(), read_fixture(path).entries)))
+    fixture = read_fixture(path)
+    found = verdicts_of(fixture.detector(kind), fixture.entries)
+    print(path.name, msgspec.json.encode(found))
 """
 
 
@@ -42,8 +45,8 @@ def test_detector(name: str, check: str) -> None:
 
 def test_every_module_of_the_package_holds_one_detector_of_its_name() -> None:
     folder = Path(sys.modules["detectors"].__file__ or "").parent
-    modules = {path.stem for path in folder.glob("*.py") if path.stem != "__init__"}
-    assert modules == set(SHIPPED)
+    modules = {info.name for info in pkgutil.iter_modules([str(folder)])}
+    assert {name for name in modules if not name.startswith("_")} == set(SHIPPED)
 
 
 def test_every_folder_of_fixtures_belongs_to_a_detector() -> None:

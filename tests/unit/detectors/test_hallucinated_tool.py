@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from detectors.hallucinated_tool import HallucinatedTool, HallucinatedToolConfig
-from supervisor.core.entry import Entry, Notice, Origin, Prompt, ToolCall, ToolResult
+from detectors.hallucinated_tool.schemas import Schemas
+from supervisor.core.entry import (
+    Entry,
+    Notice,
+    Origin,
+    Parameters,
+    Prompt,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from supervisor.core.verdict import Verdict
 from supervisor.testing.fixtures import deep_size, verdicts_of, workload
 
@@ -83,8 +94,109 @@ def test_any_name_can_be_missed(name: str) -> None:
     assert len(found) == (1 if len(name) <= 128 else 0)
 
 
-def test_a_long_session_takes_less_than_64_kib() -> None:
+def test_a_long_session_takes_less_than_24_kib() -> None:
     detector = HallucinatedTool()
     for entry in workload(20_000):
         tuple(detector.observe(entry))
-    assert deep_size(detector) < 64 * 1024
+    assert deep_size(detector) < 24 * 1024
+
+
+def used(seq: int, tool: str, given: bytes, told: str, *, error: bool = True) -> list[Entry]:
+    return [
+        ToolCall(**PLACE, seq=seq, call_id=f"c{seq}", tool=tool, input=msgspec.Raw(given)),
+        ToolResult(**PLACE, seq=seq + 1, call_id=f"c{seq}", text=told, is_error=error),
+    ]
+
+
+def times_used(command: str, told: str, times: int = 3) -> list[Entry]:
+    given = msgspec.json.encode({"command": command})
+    return [entry for n in range(times) for entry in used(2 * n + 1, "Bash", given, told)]
+
+
+@pytest.mark.parametrize(
+    ("command", "told", "key"),
+    [
+        ("make && frobnicate", "sh: 1: frobnicate: not found", "command:frobnicate"),
+        ("frobnicate -x", "zsh: command not found: frobnicate", "command:frobnicate"),
+        ("node x.js ./lib", "Error: Cannot find module './lib'", "module:./lib"),
+        ("python -c 'import a.b'", "No module named 'a.b'", "module:a.b"),
+        ("python -c 'os.gone()'", "module 'os' has no attribute 'gone'", "name:gone"),
+        ("python -c 'gone()'", "NameError: name 'gone' is not defined", "name:gone"),
+        ("git log --gone", "fatal: unrecognized argument: --gone", "option:--gone"),
+        ("gh issue --gone", "unknown flag: --gone", "option:--gone"),
+        ("cat /a/b", "cat: /a/b: No such file or directory", "path:/a/b"),
+        ("python x.py /a/b", "[Errno 2] No such file or directory: '/a/b'", "path:/a/b"),
+    ],
+)
+def test_what_is_missing_is_named(command: str, told: str, key: str) -> None:
+    (found,) = verdicts_of(HallucinatedTool(), times_used(command, told))
+    assert (found.key, found.onset_seq) == (key, 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("pytest tests/test_gone.py", "ModuleNotFoundError: No module named 'gone'"),
+        ("make check", "sh: 1: frobnicate: not found"),
+        ("run_gone_fast", "AttributeError: 'X' object has no attribute 'gone'"),
+    ],
+)
+def test_a_name_that_is_not_the_calls_own_does_not_count(command: str, told: str) -> None:
+    assert verdicts_of(HallucinatedTool(), times_used(command, told, 6)) == []
+
+
+def test_parallel_calls_of_what_is_missing_are_one_use() -> None:
+    given = b'{"command": "frobnicate"}'
+    calls, told = zip(
+        *(used(n, "Bash", given, "frobnicate: not found") for n in (1, 2, 3)), strict=True
+    )
+    late = [msgspec.structs.replace(entry, seq=9 + n) for n, entry in enumerate(told)]
+    assert verdicts_of(HallucinatedTool(), [*calls, *late]) == []
+
+
+def test_a_users_word_starts_the_counts_anew() -> None:
+    before, after = (
+        times_used("frobnicate", "frobnicate: not found", 2),
+        used(8, "Bash", b'{"command": "frobnicate"}', "frobnicate: not found"),
+    )
+    ask = Prompt(**PLACE, seq=7, text="It is installed now.")
+    assert verdicts_of(HallucinatedTool(), [*before, ask, *after]) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (b'{"path": "/a"}', ""),
+        (b"{}", "it lacks path"),
+        (b'{"path": 1}', "path is no string"),
+        (b'{"path": "/a", "limit": true}', "limit is no integer"),
+        (b'{"path": "/a", "limt": 1}', "there is no limt (nearest: limit)"),
+        (b'{"path": "/a", "any": [1]}', ""),
+        (b"[1]", ""),
+        (b"{", ""),
+    ],
+)
+def test_arguments_are_held_against_the_schema(given: bytes, complaint: str) -> None:
+    schemas = Schemas()
+    types = {"path": "string", "limit": "integer", "any": ""}
+    schemas.learn([Parameters(tool="Read", types=types, required=("path",), closed=True)])
+    assert schemas.complaint("Read", given) == complaint
+
+
+def test_what_stood_in_compacted_history_was_consulted() -> None:
+    said = Text(
+        **PLACE, seq=3, text="Based on my research and a search, it is.", stop_reason="end_turn"
+    )
+    summary = Prompt(**PLACE, seq=2, text="So far: …", origin=Origin.COMPACTION)
+    assert verdicts_of(HallucinatedTool(), [summary, said]) == []
+    assert len(verdicts_of(HallucinatedTool(), [said])) == 1
+
+
+def test_megabytes_and_broken_input_are_judged_quietly() -> None:
+    huge = b'{"command": "' + b"x" * 2_000_000 + b'"}'
+    entries = [
+        *used(1, "Bash", huge, "y" * 2_000_000),
+        *used(3, "Bash", b"\xff\xfe", "\ud800"),
+        Text(**PLACE, seq=5, text="<tool_call" * 100_000),
+    ]
+    assert verdicts_of(HallucinatedTool(), entries) == []

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from detectors.loop import Loop, LoopConfig
-from supervisor.core.entry import Entry, ToolCall, ToolResult
+from supervisor.core.entry import Entry, Text, ToolCall, ToolResult
 from supervisor.core.verdict import Severity
 from supervisor.testing.fixtures import deep_size, verdicts_of, workload
 
@@ -104,10 +104,81 @@ def test_indentation_within_several_lines_tells_edits_apart() -> None:
     assert verdicts_of(Loop(), entries) == []
 
 
-def test_a_long_session_takes_less_than_64_kib() -> None:
+def test_how_much_and_why_do_not_tell_calls_apart() -> None:
+    entries = [
+        entry
+        for number, limit in enumerate([100, 200, 300])
+        for entry in step(
+            2 * number + 1, "read_file", "the whole file", {"path": "a", "limit": limit}
+        )
+    ]
+    (verdict,) = verdicts_of(Loop(), entries)
+    assert verdict.evidence.facts["pattern"] == "identical"
+
+
+def test_where_tells_calls_apart() -> None:
+    entries = [
+        entry
+        for number in range(6)
+        for entry in step(2 * number + 1, "read_file", "", {"path": "a", "page": number})
+    ]
+    assert [verdict.evidence.facts["pattern"] for verdict in verdicts_of(Loop(), entries)] == [
+        "failure",
+        "failure",
+    ]
+
+
+def test_text_replaced_by_itself_is_no_change() -> None:
+    entries = []
+    for number in range(5):
+        noop = {"path": f"{number}", "old_string": "x", "new_string": "x"}
+        entries += step(4 * number + 1, "Bash", "1 failed", {"command": "pytest"})
+        entries += step(4 * number + 3, "Edit", "The file has been updated.", noop)
+    (verdict,) = verdicts_of(Loop(), entries)
+    assert verdict.evidence.facts["repetitions"] == 5
+
+
+def test_a_long_answer_that_differs_by_itself_is_known_from_its_second_run_on() -> None:
+    page = "a line of text\n" * 40
+    steps = [("Status", f"{page}took 0.{number}1s") for number in range(4)]
+    assert [verdict.seq for verdict in verdicts_of(Loop(), session(*steps))] == [8]
+
+
+@pytest.mark.parametrize(
+    ("times", "fires"), [(7, False), (8, True), (200, True)], ids=["few", "enough", "many"]
+)
+def test_how_often_a_message_may_say_the_same(times: int, fires: bool) -> None:
+    said = "I will look at the configuration once more, and then at the tests. " * times
+    message = Text(session_id="s", transcript="t", seq=1, text=said)
+    assert bool(verdicts_of(Loop(), [message])) is fires
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x" * 1_000_000, "a line\n" * 200_000, "```" * 300_000, "\x00\ud800" * 100_000, "語" * 500],
+    ids=["one letter", "lines", "fences", "control characters", "one sign"],
+)
+def test_a_huge_text_is_no_trouble(text: str) -> None:
+    loop = Loop()
+    for seq in range(1, 4):
+        tuple(loop.observe(Text(session_id="s", transcript="t", seq=seq, text=text)))
+    for entry in session(*[("Read", text)] * 2):
+        assert tuple(loop.observe(entry)) == ()
+    assert deep_size(loop) < 32 * 1024
+
+
+def test_what_the_runtime_says_in_the_models_place_is_no_monologue() -> None:
+    said = Text(
+        session_id="s", transcript="t", seq=1, text="No response requested.", model="<synthetic>"
+    )
+    entries = [msgspec.structs.replace(said, seq=seq) for seq in range(1, 9)]
+    assert verdicts_of(Loop(), entries) == []
+
+
+def test_a_long_session_takes_less_than_32_kib() -> None:
     detector, largest = Loop(), 0
     for entry in workload(20_000):
         tuple(detector.observe(entry))
         if entry.seq % 500 == 0:
             largest = max(largest, deep_size(detector))
-    assert largest < 64 * 1024
+    assert largest < 32 * 1024

@@ -2,113 +2,82 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
 from detectors.loop import Loop
-from supervisor.core.entry import Compaction, Entry, Origin, Prompt, ToolCall, ToolResult
-from supervisor.ingest.claude_code import TranscriptReader
-
-Row = dict[str, Any]
-ACTED_ON = 0.8
-BROWSERS = ("webarena", "workarena")
-"""Whose traces hold no results: a call is then answered with nothing."""
-
-
-def rows(corpora: Path, name: str, label: str) -> list[Row]:
-    with gzip.open(corpora / f"{name}.jsonl.gz", "rt") as lines:
-        found = [json.loads(line) for line in lines]
-    return [row for row in found if any(one["class"] == label for one in row["labels"])]
+from supervisor.eval.corpora import traces
+from supervisor.eval.stats import Confusion
+from supervisor.eval.stream import Bench
+from supervisor.eval.trace import Trace
+from supervisor.policy.load import load_policy
+from supervisor.runtime import registry
 
 
-def entries_of(row: Row) -> Iterator[Entry]:
-    """One entry a step: the reply after a call is its result, whoever gives it."""
-    asked: int | None = None
-    recorded = not any(browser in row["id"] for browser in BROWSERS)
-    for seq, step in enumerate(row["steps"], 1):
-        place = {"session_id": row["id"], "transcript": row["id"], "agent_id": step.get("agent")}
-        answers = step["role"] == "tool" or (recorded and step["role"] == "user")
-        if asked is not None and (answers or step["role"] in {"assistant", "user"}):
-            text = step["text"] or "" if answers else ""
-            error = bool(answers and step.get("is_error"))
-            result = seq if answers else asked
-            yield ToolResult(**place, seq=result, call_id=f"{asked}", text=text, is_error=error)
-            asked = None
-        elif step["role"] == "user":
-            yield Prompt(**place, seq=seq, text=step["text"])
-        if step["role"] == "assistant" and step.get("tool"):
-            given = msgspec.Raw(json.dumps(step["input"]).encode())
-            yield ToolCall(**place, seq=seq, call_id=f"{seq}", tool=step["tool"], input=given)
-            asked = seq
-    if asked is not None:
-        yield ToolResult(**place, seq=asked, call_id=f"{asked}")
+@cache
+def bench() -> Bench:
+    policy = load_policy("default", detectors=registry.detectors(), actions=registry.actions())
+    return Bench({Loop.name: Loop}, policy)
 
 
-def case_entries(case: Row) -> Iterator[Entry]:
-    last = ""
-    for seq, step in enumerate(case["steps"], 1):
-        place = {"session_id": case["id"], "transcript": case["id"], "agent_id": step.get("agent")}
-        match step["kind"]:
-            case "user" if step.get("subtype") == "compaction":
-                yield Compaction(**place, seq=seq)
-            case "user":
-                origin = Origin.META if step.get("subtype") else Origin.USER
-                yield Prompt(**place, seq=seq, text=step["text"], origin=origin)
-            case "tool_call":
-                last = step.get("id") or f"{seq}"
-                given = msgspec.Raw(json.dumps(step["input"]).encode())
-                yield ToolCall(**place, seq=seq, call_id=last, tool=step["tool"], input=given)
-            case "tool_result":
-                call, text = step.get("id") or last, step["text"]
-                error = step["is_error"]
-                yield ToolResult(**place, seq=seq, call_id=call, text=text, is_error=error)
+def acted_on(trace: Trace) -> bool:
+    run = bench().run(trace)
+    assert [trouble for trouble in run.troubles if trouble.source != "ingest"] == []
+    return bool(run.acting())
 
 
-def transcript_entries(path: Path) -> Iterator[Entry]:
-    reader = TranscriptReader(session_id=path.name, transcript=path.name)
-    with gzip.open(path, "rb") as lines:
-        for seq, line in enumerate(lines, 1):
-            yield from reader.read(line, seq)
+def is_loop(trace: Trace) -> bool:
+    return trace.holds("loop") is True
 
 
-def fires(entries: Iterator[Entry]) -> bool:
-    loops: defaultdict[str | None, Loop] = defaultdict(Loop)
-    return any(
-        verdict.confidence >= ACTED_ON
-        for entry in entries
-        for verdict in loops[entry.agent_id].observe(entry)
-    )
+def is_healthy(trace: Trace) -> bool:
+    return trace.healthy
+
+
+def is_no_loop(trace: Trace) -> bool:
+    return trace.holds("loop") is False
 
 
 @pytest.mark.parametrize(
-    ("name", "label", "expected"),
+    ("name", "wanted", "expected"),
     [
-        ("mirage", "loop", (85, 93)),
-        ("miniswe", "success", (0, 184)),
-        ("taubench", "success", (0, 46)),
+        ("mirage.jsonl.gz", is_loop, (92, 93)),
+        ("loop-cases.json.gz", is_loop, (72, 73)),
+        ("loop-cases.json.gz", is_no_loop, (0, 55)),
+        ("miniswe.jsonl.gz", is_healthy, (0, 184)),
+        ("taubench.jsonl.gz", is_healthy, (0, 46)),
+        ("claude", is_healthy, (0, 152)),
     ],
 )
-def test_traces(corpora: Path, name: str, label: str, expected: tuple[int, int]) -> None:
-    found = [fires(entries_of(row)) for row in rows(corpora, name, label)]
+def test_acted_on(
+    corpora: Path, name: str, wanted: Callable[[Trace], bool], expected: tuple[int, int]
+) -> None:
+    found = [acted_on(trace) for trace in traces(corpora / name) if wanted(trace)]
     assert (sum(found), len(found)) == expected
 
 
-def test_claude_code_transcripts(corpora: Path) -> None:
-    paths = sorted((corpora / "claude").glob("*.jsonl.gz"))
-    assert len(paths) == 153
-    assert [path.name[:3] for path in paths if fires(transcript_entries(path))] == ["117"]
+def test_loop_cases_are_caught_no_later_than_by_their_source(corpora: Path) -> None:
+    late = []
+    for trace in traces(corpora / "loop-cases.json.gz"):
+        case, acting = trace.case, bench().run(trace).acting()
+        if case is None or not case.ideal or case.by_step is None or not acting:
+            continue
+        verdict = acting[0].acting
+        assert verdict is not None
+        if Trace.step_of(verdict.seq) > case.by_step:
+            late.append(trace.id)
+    assert late == []
 
 
-def test_loop_cases_with_tool_calls(corpora: Path) -> None:
-    cases = json.loads(gzip.decompress((corpora / "loop-cases.json.gz").read_bytes()))
-    with_calls = [c for c in cases if any(step["kind"] == "tool_call" for step in c["steps"])]
-    for ideal, expected in {"loop": (43, 55), "no_loop": (0, 43)}.items():
-        found = [fires(case_entries(case)) for case in with_calls if case["ideal"] == ideal]
-        assert (sum(found), len(found)) == expected
+def test_trail(corpora: Path) -> None:
+    found = {"gaia": Confusion(), "swe_bench": Confusion()}
+    for trace in traces(corpora / "trail.jsonl.gz"):
+        source = trace.id.split("/")[1]
+        found[source] = found[source].add(said=acted_on(trace), true=is_loop(trace))
+    assert found == {
+        "gaia": Confusion(tp=10, fp=3, fn=5, tn=46),
+        "swe_bench": Confusion(tp=0, fp=0, fn=5, tn=8),
+    }
