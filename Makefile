@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SETUP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format lint types imports postgres pytest bench lock clean
+.PHONY: help setup demo test format lint types imports postgres pytest bench chaos docs lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -55,6 +55,13 @@ pytest: $(SETUP) postgres ## Run the tests
 
 bench: $(SETUP) ## Measure; writes bench.json
 	$(BIN)/python -m tests.bench
+
+chaos: $(SETUP) postgres ## Kill workers, lose stores, and measure what survives; writes chaos.json
+	$(BIN)/python -m tests.chaos
+
+docs: $(SETUP) ## Write docs/detectors.md from the detectors' docstrings
+	$(BIN)/python -m supervisor.docs > docs/detectors.md.new
+	@mv docs/detectors.md.new docs/detectors.md
 
 lock: $(SETUP) ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --upgrade \

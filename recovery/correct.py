@@ -6,15 +6,19 @@ from typing import ClassVar
 
 from supervisor.core.action import Action, ActionParams, ActionResult, AgentControl, Capability
 from supervisor.core.decision import Decision
-from supervisor.core.feedback import addressed, feedback
+from supervisor.core.template import Message, spoken
 
 __all__ = ["Correct", "CorrectParams"]
+
+_SAYS = """\
+You were interrupted by your supervisor. {{ message }}
+Then go on with the task."""
 
 
 class CorrectParams(ActionParams):
     """What the correction says."""
 
-    message: str | None = None
+    message: Message | None = None
     """Said in place of Lucid's own description of the failure."""
 
 
@@ -33,11 +37,5 @@ class Correct(Action):
         self, decision: Decision, params: CorrectParams, agent: AgentControl
     ) -> ActionResult:
         """Interrupt, then prompt."""
-        text = params.message or feedback(decision.verdict)
-        await agent.prompt(
-            decision,
-            addressed(
-                f"You were interrupted by your supervisor. {text}\nThen go on with the task."
-            ),
-        )
+        await agent.prompt(decision, spoken(decision, agent, _SAYS, params.message))
         return ActionResult(detail="interrupted and corrected by a prompt")

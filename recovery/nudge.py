@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from supervisor.core.action import Action, ActionParams, ActionResult, AgentControl, Capability
 from supervisor.core.decision import Decision
-from supervisor.core.feedback import addressed, feedback
+from supervisor.core.template import Message, spoken
 
 __all__ = ["Nudge", "NudgeParams"]
 
@@ -14,7 +14,7 @@ __all__ = ["Nudge", "NudgeParams"]
 class NudgeParams(ActionParams):
     """What the nudge says."""
 
-    message: str | None = None
+    message: Message | None = None
     """Said in place of Lucid's own description of the failure."""
 
 
@@ -33,6 +33,6 @@ class Nudge(Action):
         self, decision: Decision, params: NudgeParams, agent: AgentControl
     ) -> ActionResult:
         """Queue the text for the next tool boundary."""
-        text = params.message or feedback(decision.verdict)
-        await agent.add_context(decision, addressed(text))
+        text = spoken(decision, agent, "{{ message }}", params.message)
+        await agent.add_context(decision, text)
         return ActionResult(detail="context added at the next tool boundary")

@@ -6,10 +6,18 @@ from typing import ClassVar, Literal
 
 from supervisor.core.action import Action, ActionParams, ActionResult, AgentControl, Capability
 from supervisor.core.decision import Decision
-from supervisor.core.feedback import addressed, feedback
+from supervisor.core.template import Message, spoken
 from supervisor.errors import ActionError
 
 __all__ = ["Rollback", "RollbackParams"]
+
+_SAYS = """\
+Your supervisor took you back to this point of the conversation, because what followed led \
+nowhere. {{ message }}
+{% if tried %}
+Tried since then, without success: {{ tried | join("; ") }}.
+{% endif %}
+Go on with the task from here, another way."""
 
 
 class RollbackParams(ActionParams):
@@ -17,8 +25,14 @@ class RollbackParams(ActionParams):
 
     to: Literal["onset"] = "onset"
     """`onset`: the last checkpoint before the failure began."""
-    message: str | None = None
+    message: Message | None = None
     """Said in place of Lucid's own description of the failure."""
+    files: Literal["keep", "restore"] = "keep"
+    """`restore`: the working folder is brought back to how it was there, too."""
+
+    @property
+    def restores_files(self) -> bool:
+        return self.files == "restore"
 
 
 class Rollback(Action):
@@ -26,8 +40,8 @@ class Rollback(Action):
 
     A model conditioned on a drifted history keeps drifting (arXiv 2603.03258), so the
     failed part leaves its context; one paragraph says what was tried. The fork is made
-    from the stored transcript, so it reaches back past a compaction too. Files and
-    other side effects are not undone, and the prompt says so.
+    from the stored transcript, so it reaches back past a compaction too. Files are brought
+    back where the policy says so; other side effects are not, and the prompt names them.
     """
 
     name: ClassVar[str] = "rollback"
@@ -44,17 +58,8 @@ class Rollback(Action):
             raise ActionError(
                 f"nothing to roll back to: no checkpoint before entry {verdict.onset_seq}"
             )
-        text = params.message or feedback(verdict)
-        await agent.branch(
-            decision,
-            checkpoint,
-            addressed(
-                "Your supervisor took you back to this point of the conversation, because what "
-                f"followed led nowhere. {text}\n"
-                "Files you changed and commands you ran since are not undone: check before you "
-                "rely on either. Go on with the task from here, another way."
-            ),
-        )
+        text = spoken(decision, agent, _SAYS, params.message)
+        await agent.branch(decision, checkpoint, text, restore_files=params.restores_files)
         return ActionResult(
             detail=f"rolled back to entry {checkpoint.seq}, before the onset at "
             f"{verdict.onset_seq}, and prompted"

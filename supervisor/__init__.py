@@ -26,7 +26,8 @@ if TYPE_CHECKING:
         SupervisorError,
         TranscriptError,
     )
-    from supervisor.runtime.client import SupervisedClient, supervised_query
+    from supervisor.runtime.client import SupervisedClient
+    from supervisor.runtime.query import supervised_query
 
 __all__ = [
     "ActionError",
@@ -42,7 +43,7 @@ __all__ = [
 
 _HOMES = {
     "SupervisedClient": "supervisor.runtime.client",
-    "supervised_query": "supervisor.runtime.client",
+    "supervised_query": "supervisor.runtime.query",
 }
 
 

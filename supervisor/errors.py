@@ -6,6 +6,7 @@
     ├── PolicyError        a policy file has faults; `.problems` lists all of them
     ├── TranscriptError    a transcript cannot be read or has no such session
     ├── StoreError         the store cannot be opened, read or written
+    │   ├── StoreAway      not now, but it may be again: what is to be written can wait
     │   ├── LeaseHeld      another worker runs the session
     │   └── LeaseLost      another worker has taken the session over
     ├── FilesError         files cannot be checkpointed, compared or brought back
@@ -20,11 +21,13 @@ from datetime import datetime
 
 __all__ = [
     "ActionError",
+    "Drained",
     "FilesError",
     "LeaseHeld",
     "LeaseLost",
     "PolicyError",
     "Problem",
+    "StoreAway",
     "StoreError",
     "SupervisorError",
     "TranscriptError",
@@ -71,6 +74,17 @@ class TranscriptError(SupervisorError):
 
 class StoreError(SupervisorError):
     """The store cannot be opened, read or written."""
+
+
+class Drained(SupervisorError):
+    """The worker was told to stop and let go of the session in good order: it can be
+    resumed at once, here or elsewhere."""
+
+
+class StoreAway(StoreError):
+    """The store can be neither read nor written now, and may be later: its server is away,
+    its disk is full, another process holds it. What was to be written may be tried again;
+    whether it was kept is not known."""
 
 
 class LeaseHeld(StoreError):

@@ -41,6 +41,22 @@ class Metrics:
             ["failure_mode", "action", "status"],
             registry=registry,
         )
+        self.action_tokens = Counter(
+            "lucid_action_tokens",
+            "Tokens that sessions took from an action's decision to its outcome.",
+            ["failure_mode", "action"],
+            registry=registry,
+        )
+        self.policy_reload_failures = Counter(
+            "lucid_policy_reload_failures",
+            "Changed policy files that were refused; the old policy stayed in use.",
+            registry=registry,
+        )
+        self.policy_last_reload = Gauge(
+            "lucid_policy_last_reload_success_timestamp_seconds",
+            "Unix time at which a changed policy file was last taken over.",
+            registry=registry,
+        )
         self.open_sessions = Gauge(
             "lucid_open_sessions", "Sessions under supervision now.", registry=registry
         )
@@ -59,6 +75,33 @@ class Metrics:
             "lucid_detector_errors",
             "Detectors that raised and were switched off for a session.",
             ["detector"],
+            registry=registry,
+        )
+        self.opinions = Counter(
+            "lucid_opinions",
+            "Second opinions, by what came of them.",
+            ["failure_mode", "answer"],
+            registry=registry,
+        )
+        self.escalations = Counter(
+            "lucid_escalations",
+            "Posts to those whom a policy names, by their form and whether they were taken.",
+            ["way", "result"],
+            registry=registry,
+        )
+        self.store_away = Gauge(
+            "lucid_store_away",
+            "Sessions whose store can be neither read nor written now.",
+            registry=registry,
+        )
+        self.spooled_operations = Gauge(
+            "lucid_spooled_operations",
+            "Operations that wait on local disk for a store that is away.",
+            registry=registry,
+        )
+        self.unprotected_calls = Counter(
+            "lucid_unprotected_calls",
+            "Tool calls that ran though the store did not hold them, as the policy allows.",
             registry=registry,
         )
         self.incidents = Counter(

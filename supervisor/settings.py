@@ -22,8 +22,12 @@ from supervisor.errors import SupervisorError
 __all__ = ["Settings", "read_settings", "settings_file"]
 
 
+def _data() -> Path:
+    return platformdirs.user_data_path("lucid", appauthor=False)
+
+
 def _default_store() -> str:
-    return str(platformdirs.user_data_path("lucid", appauthor=False) / "lucid.db")
+    return str(_data() / "lucid.db")
 
 
 class Settings(BaseSettings):
@@ -39,8 +43,14 @@ class Settings(BaseSettings):
 
     store: str = Field(default_factory=_default_store)
     """What transcripts are kept in: an SQLite file, or `postgresql://USER@HOST/DATABASE`."""
+    store_wait_seconds: float = Field(default=30.0, ge=0.0, le=86_400.0)
+    """For how long a database that is away is tried when it is to be opened."""
+    spool: Path = Field(default_factory=lambda: _data() / "spool")
+    """Where on this host waits what a store that is away could not take."""
     policy: str = "default"
     """A policy file, or the name of one that Lucid ships."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """What rules may ask for of every session here, such as `{"team": "payments"}`."""
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """Where `/metrics` is served on loopback; not at all if unset."""
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-__all__ = ["PostgresServer", "postgres_dsn", "postgres_server"]
+__all__ = ["PostgresServer", "postgres_dsn", "postgres_server", "running_server"]
 
 _STARTS_WITHIN = 30.0
 _SETTINGS = {
@@ -112,7 +112,7 @@ class PostgresServer:
             yield self.dsn(name)
         finally:
             # Ten times as quick as another database.
-            self.execute("DROP SCHEMA IF EXISTS lucid CASCADE", name)
+            self.execute("DROP SCHEMA IF EXISTS lucid, lucid_jobs CASCADE", name)
             self.execute("DROP SCHEMA public CASCADE", name)
             self.execute("CREATE SCHEMA public", name)
             self._free.append(name)
@@ -168,15 +168,15 @@ def _complete(place: Path) -> bool:
     return all((place / program).exists() for program in ("initdb", "postgres", "pg_dump"))
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """A running server; tests that stop it start it again."""
+@contextmanager
+def running_server() -> Iterator[PostgresServer]:
+    """A server of one's own, for as long as it is entered. Raises `LookupError` where
+    PostgreSQL is not installed."""
     binaries = _binaries()
     if binaries is None:
-        missing = "PostgreSQL's programs (initdb, postgres, pg_dump) are not there: make postgres"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        raise LookupError(
+            "PostgreSQL's programs (initdb, postgres, pg_dump) are not there: make postgres"
+        )
     with tempfile.TemporaryDirectory(prefix="lucid-postgres-") as name:
         folder = Path(name)
         if os.geteuid() == 0:
@@ -188,6 +188,18 @@ def postgres_server() -> Iterator[PostgresServer]:
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running server; tests that stop it start it again."""
+    try:
+        with running_server() as server:
+            yield server
+    except LookupError as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
 
 
 @pytest.fixture

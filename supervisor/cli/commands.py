@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from importlib.metadata import version
+from keyword import iskeyword
 
 import click
 
@@ -11,10 +12,22 @@ __all__ = ["lucid"]
 
 _COMMANDS = {
     "run": ("supervisor.cli.run", "Run an agent on an objective, supervised."),
+    "submit": ("supervisor.cli.work", "Queue a session for a worker."),
+    "worker": ("supervisor.cli.work", "Run queued sessions, and those whose worker is gone."),
+    "resume": ("supervisor.cli.resume", "Go on with a session, from the store alone."),
+    "approve": ("supervisor.cli.answer", "Let a paused session go on, or end as it is."),
+    "reject": ("supervisor.cli.answer", "Send a paused session back to work."),
+    "say": ("supervisor.cli.answer", "Tell a session something, running or not."),
     "sessions": ("supervisor.cli.look", "List the sessions in the store."),
     "show": ("supervisor.cli.look", "Show a session's timeline, with what Lucid did in place."),
+    "explain": ("supervisor.cli.explain", "Explain a decision: why, and what else it could be."),
     "replay": ("supervisor.cli.look", "Run the detectors over a stored session again."),
     "scan": ("supervisor.cli.scan", "Find out what went wrong in old transcript files."),
+    "eval": ("supervisor.cli.evaluate", "Measure the detectors on labelled traces."),
+    "train": ("supervisor.cli.train", "Learn the risk of failure from labelled traces."),
+    "export": ("supervisor.cli.keep", "Write a session to a file."),
+    "import": ("supervisor.cli.keep", "Put an exported session into the store."),
+    "prune": ("supervisor.cli.keep", "Delete old sessions."),
     "policy": ("supervisor.cli.policy", "Work on policies."),
     "demo": ("supervisor.cli.demo", "See Lucid bring an agent back: offline, no API key."),
 }
@@ -29,7 +42,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), name)
         assert isinstance(command, click.Command)
         return command
 

@@ -14,7 +14,7 @@ import click
 
 from supervisor.cli.exits import Exit
 from supervisor.cli.output import say, short
-from supervisor.cli.shared import fail, program, reporting, store_argument
+from supervisor.cli.shared import fail, open_store, program, reporting, store_argument
 
 if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions
@@ -161,12 +161,21 @@ async def _supervised(screen: Console, scenario: Scenario, options: ClaudeAgentO
     from supervisor.cli.telling import tell
     from supervisor.cli.terminal import terminal
     from supervisor.core.session import SessionState
-    from supervisor.runtime.client import SupervisedClient
+    from supervisor.runtime.runner import SessionRun, chosen_policy, new_session
+    from supervisor.runtime.submission import Submission
 
     kept = Path(tempfile.mkdtemp(prefix="lucid-demo-")) / "lucid.db"
-    client = SupervisedClient(options, policy="default", store=kept)
+    objective, policy, asks = (
+        scenario.objective or "",
+        chosen_policy("default"),
+        Submission(by="run"),
+    )
     told = terminal(on=screen, in_brief=True)
-    ending = await tell(client, scenario.objective or "", told)
+    async with open_store(str(kept)) as store:
+        place = Path(options.cwd or ".")
+        state = SessionState.RUNNING
+        row = await new_session(store, objective, asks, policy, cwd=place, state=state)
+        ending = await tell(SessionRun(row, store, options, policy), told)
     finished = ending.state is SessionState.REACHED
     wrote = (Path(options.cwd or ".") / _TASK).exists()
     show = f"show {short(ending.session_id)}{store_argument(kept)}"

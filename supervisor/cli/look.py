@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from supervisor.cli.timeline import Item
     from supervisor.core.verdict import Verdict
+    from supervisor.runtime.effects import Effect
     from supervisor.store.interface import SessionRow
 
 __all__ = ["replay", "sessions", "show"]
@@ -50,14 +51,18 @@ async def sessions(store: str | None, limit: int, as_json: bool) -> int:
     return Exit.REACHED
 
 
-_HEADINGS = ("session", "changed", "state", "entries", "verdicts", "actions", "objective")
-_NUMBERS = frozenset({3, 4, 5})
+_HEADINGS = ("session", "changed", "state", "worker", "entries", "verdicts", "actions", "objective")
+_NUMBERS = frozenset({"entries", "verdicts", "actions"})
 
 
 def _print_sessions(rows: Sequence[SessionRow]) -> None:
-    cells = [_cells(row) for row in rows]
+    every = [_cells(row) for row in rows]
+    # Where no session runs, there is no column for who runs it.
+    shown = [n for n, name in enumerate(_HEADINGS) if name != "worker" or any(c[n] for c in every)]
+    headings, *cells = ([line[n] for n in shown] for line in (_HEADINGS, *every))
     if not sys.stdout.isatty():
-        for line in columns([_HEADINGS, *cells], right=_NUMBERS):
+        right = frozenset(n for n, name in enumerate(headings) if name in _NUMBERS)
+        for line in columns([headings, *cells], right=right):
             say(line)
         return
     from rich.table import Table
@@ -66,10 +71,10 @@ def _print_sessions(rows: Sequence[SessionRow]) -> None:
     from supervisor.cli.terminal import console
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, name in enumerate(_HEADINGS):
+    for name in headings:
         table.add_column(
             name,
-            justify="right" if place in _NUMBERS else "left",
+            justify="right" if name in _NUMBERS else "left",
             no_wrap=name != "objective",  # the one that gives way
         )
     for *fixed, objective in cells:
@@ -84,11 +89,24 @@ def _cells(row: SessionRow) -> tuple[str, ...]:
         short(row.session_id),
         f"{row.updated_at.astimezone():%Y-%m-%d %H:%M}",
         row.state,
+        _worker(row),
         str(row.entries),
         str(row.verdicts),
         str(row.interventions),
         one_line(row.objective or "", 200),
     )
+
+
+def _worker(row: SessionRow) -> str:
+    """Whose process has the session: its host and number. A session that runs and that
+    nobody has was interrupted."""
+    from supervisor.core.session import SessionState
+    from supervisor.core.text import one_line
+
+    if row.lease is None:
+        return "nobody" if row.state is SessionState.RUNNING else ""
+    host, _, rest = row.lease.owner.partition("/")
+    return one_line(f"{host.partition('#')[0]}/{rest.partition('/')[0]}", 40)
 
 
 @click.command()
@@ -104,12 +122,38 @@ async def show(session: str, store: str | None, as_json: bool) -> int:
     a ~ (in a terminal it is dimmed as well).
     """
     from supervisor.cli.timeline import timeline
+    from supervisor.runtime.effects import effects_in
 
     async with open_store(store) as kept:
         row = await kept.session(session)
         items = timeline(kept, row)
         await (_show_json(row, items) if as_json else _show_lines(row, items))
+        _show_effects(await effects_in(kept, row), as_json)
     return Exit.REACHED
+
+
+def _show_effects(effects: Sequence[Effect], as_json: bool) -> None:
+    """How often each action helped, and what that took."""
+    if as_json:
+        import msgspec
+
+        for effect in effects:
+            say_json({"item": "effect", **msgspec.to_builtins(effect)})
+        return
+    if not effects:
+        return
+    say()
+    names = ("failure", "action", "taken", "helped", "failed", "tokens")
+    rows = [
+        (one.failure_mode, one.action, one.taken, one.helped, one.failed, f"{one.tokens:,}")
+        for one in effects
+    ]
+    for line in columns([names, *(tuple(map(str, row)) for row in rows)], right=_COUNTS):
+        say(line)
+
+
+_COUNTS = frozenset({2, 3, 4, 5})
+"""Columns of figures."""
 
 
 async def _show_json(row: SessionRow, items: AsyncIterator[Item]) -> None:
@@ -146,6 +190,8 @@ def _heading(row: SessionRow) -> Iterator[str]:
     why = f": {one_line(row.state_reason, 200)}" if row.state_reason else ""
     yield f"session    {one_line(row.session_id, 200)}"
     yield f"state      {row.state}{why}"
+    if row.lease is not None:
+        yield f"worker     {_worker(row)}, until {_local(row.lease.expires_at)} unless it renews"
     yield f"objective  {one_line(row.objective or 'unknown', 400)}"
     yield f"from, to   {_local(row.created_at)}, {_local(row.updated_at)}"
     yield ""
@@ -173,11 +219,13 @@ async def replay(session: str, store: str | None, as_json: bool) -> int:
 
     A verdict is marked with a + where it is new, a - where it is missing, a ~ where it
     has changed."""
+    from supervisor.runtime.replay import NOT_REPLAYED
     from supervisor.runtime.replay import replay as again
 
     async with open_store(store) as kept:
         row = await kept.session(session)
-        live = {verdict.id: verdict for verdict in await kept.verdicts(row.session_id)}
+        verdicts = await kept.verdicts(row.session_id)
+        live = {one.id: one for one in verdicts if one.detector not in NOT_REPLAYED}
         found: dict[str, Verdict] = {}
         async for judged in again(kept, row):
             found.update({verdict.id: verdict for verdict in judged.verdicts})

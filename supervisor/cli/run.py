@@ -3,149 +3,99 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from supervisor.cli.exits import MEANINGS, Exit
+from supervisor.cli.agent_options import (
+    Asked,
+    agent_options,
+    cwd_option,
+    metrics_option,
+    policy_option,
+    submission,
+)
+from supervisor.cli.draining import grace_option, until_drained
+from supervisor.cli.exits import EXIT_CODES, Exit
 from supervisor.cli.output import say
 from supervisor.cli.shared import (
     fail,
     json_option,
     open_store,
     reporting,
+    serve_metrics_at,
     store_argument,
     store_option,
 )
 
 if TYPE_CHECKING:
-    from claude_agent_sdk import ClaudeAgentOptions, PermissionMode
+    from supervisor.runtime.runner import SessionRun
 
-__all__ = ["run"]
-
-_PERMISSION_MODES = ("default", "acceptEdits", "plan", "bypassPermissions", "dontAsk", "auto")
-
-_EXIT_CODES = "\n".join(f"  {code:<4} {meaning}" for code, meaning in MEANINGS.items())
+__all__ = ["run", "told_to_the_end"]
 
 
-@click.command(epilog=f"\b\nExit codes:\n{_EXIT_CODES}")
+@click.command(epilog=EXIT_CODES)
 @click.argument("objective")
-@click.option("--policy", metavar="F", help="A policy file, or a shipped policy's name.")
+@policy_option
 @store_option
-@click.option("--model", metavar="M", help="The model to use.")
-@click.option(
-    "--max-turns",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Model calls at the most, Lucid's recoveries included.",
-)
-@click.option(
-    "--cwd",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    metavar="D",
-    help="Where the agent works.  [default: here]",
-)
-@click.option(
-    "--allow",
-    multiple=True,
-    metavar="TOOL",
-    help="A tool it may use unasked; repeatable. Nobody is asked: what needs it is denied.",
-)
-@click.option(
-    "--permission-mode",
-    type=click.Choice(_PERMISSION_MODES),
-    metavar="P",
-    help=f"What else it may do unasked: {', '.join(_PERMISSION_MODES)}.",
-)
-@click.option(
-    "--mcp-config",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
-    metavar="F",
-    help="MCP servers, as a JSON file.",
-)
-@click.option("--system-prompt", metavar="S", help="Replaces the agent's system prompt.")
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    metavar="P",
-    help="Serve Prometheus metrics on 127.0.0.1:P/metrics; 0 picks a free port.",
-)
+@cwd_option
+@agent_options
+@grace_option
+@metrics_option
 @json_option
 @reporting
 async def run(
     objective: str,
     policy: str | None,
     store: str | None,
-    model: str | None,
-    max_turns: int | None,
     cwd: Path | None,
-    allow: tuple[str, ...],
-    permission_mode: str | None,
-    mcp_config: Path | None,
-    system_prompt: str | None,
+    grace: float,
     metrics_port: int | None,
     as_json: bool,
+    **asked: Unpack[Asked],
 ) -> int:
     """Run an agent on OBJECTIVE and supervise it to its end.
 
     The agent is Claude Code, driven through the Claude Agent SDK; it needs an
     ANTHROPIC_API_KEY, another way to sign in, or an ANTHROPIC_BASE_URL to talk to.
+    On SIGTERM its session is left so that 'lucid resume' goes on with it.
     """
-    from claude_agent_sdk import ClaudeAgentOptions
-    from claude_agent_sdk.types import SystemPromptPreset
+    from dataclasses import replace
 
-    # The SDK's None is an agent without a system prompt; here it is Claude Code's own.
-    own = SystemPromptPreset(type="preset", preset="claude_code")
-    options = ClaudeAgentOptions(
-        model=model,
-        max_turns=max_turns,
-        cwd=cwd,
-        allowed_tools=list(allow),
-        permission_mode=cast("PermissionMode | None", permission_mode),
-        mcp_servers=mcp_config or {},
-        system_prompt=own if system_prompt is None else system_prompt,
-        stderr=lambda line: say(f"claude: {line}", err=True),
-    )
-    return await _supervised(objective, options, policy, store, metrics_port, as_json)
-
-
-async def _supervised(
-    objective: str,
-    options: ClaudeAgentOptions,
-    policy: str | None,
-    store: str | None,
-    metrics_port: int | None,
-    as_json: bool,
-) -> int:
-    from claude_agent_sdk import ClaudeSDKError
+    import msgspec
 
     from supervisor.cli.preflight import preflight
+    from supervisor.core.session import SessionState
+    from supervisor.runtime.runner import SessionRun, chosen_policy, new_session
+
+    asks = msgspec.structs.replace(submission(**asked), by="run")
+    options = replace(asks.options(cwd), stderr=lambda line: say(f"claude: {line}", err=True))
+    loaded = chosen_policy(policy)
+    await preflight(options)
+    serve_metrics_at(metrics_port)
+    async with open_store(store) as kept:
+        row = await new_session(kept, objective, asks, loaded, cwd=cwd, state=SessionState.RUNNING)
+        return await told_to_the_end(
+            # By its name, so that a file is read again when it changes.
+            SessionRun(row, kept, options, policy),
+            store=store,
+            grace=grace,
+            as_json=as_json,
+        )
+
+
+async def told_to_the_end(
+    session: SessionRun, *, store: str | None, grace: float, as_json: bool
+) -> int:
+    """Run a session and tell its story; returns the exit code."""
+    from claude_agent_sdk import ClaudeSDKError
+
     from supervisor.cli.telling import tell
     from supervisor.cli.terminal import terminal
-    from supervisor.policy.load import load_policy
-    from supervisor.runtime import registry
-    from supervisor.runtime.client import SupervisedClient
-    from supervisor.settings import read_settings
 
-    settings = read_settings()
-    loaded = load_policy(
-        policy or settings.policy, detectors=registry.detectors(), actions=registry.actions()
-    )
-    await preflight(options)
-    _serve_metrics(metrics_port if metrics_port is not None else settings.metrics_port)
-    async with open_store(store) as kept:
-        client = SupervisedClient(options, policy=loaded, store=kept)
-        told = terminal(as_json=as_json)
-        try:
-            ending = await tell(client, objective, told, store=store_argument(store))
-        except ClaudeSDKError as error:
-            return fail(str(error).split("\n")[0], Exit.BROKEN)
+    telling = tell(session, terminal(as_json=as_json), store=store_argument(store))
+    try:
+        ending = await until_drained(telling, session.drain, grace=grace)
+    except ClaudeSDKError as error:
+        return fail(str(error).split("\n")[0], Exit.BROKEN)
     return ending.exit
-
-
-def _serve_metrics(port: int | None) -> None:
-    if port is None:
-        return
-    from supervisor.metrics import serve_metrics
-
-    say(f"metrics on http://127.0.0.1:{serve_metrics(port)}/metrics", err=True)

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
@@ -19,7 +20,7 @@ import click
 
 from supervisor.cli.exits import Exit
 from supervisor.cli.output import say
-from supervisor.errors import PolicyError, StoreError, SupervisorError
+from supervisor.errors import LeaseHeld, PolicyError, StoreError, SupervisorError
 
 if TYPE_CHECKING:
     from supervisor.store.interface import Store
@@ -30,6 +31,7 @@ __all__ = [
     "open_store",
     "program",
     "reporting",
+    "serve_metrics_at",
     "store_argument",
     "store_option",
 ]
@@ -75,6 +77,8 @@ def _code(command: Callable[[], Awaitable[int]]) -> int:
         say(str(error), err=True)
         count = len(error.problems)
         return fail(f"{count} fault{'s' * (count > 1)} in the policy, nothing done", Exit.USAGE)
+    except LeaseHeld as error:
+        return fail(str(error), Exit.ELSEWHERE)
     except StoreError as error:
         return fail(str(error), Exit.BROKEN)
     except SupervisorError as error:
@@ -116,7 +120,9 @@ def open_store(location: str | None) -> Store:
     from supervisor.settings import read_settings
     from supervisor.store.connect import store_at
 
-    return store_at(location or read_settings().store)
+    settings = read_settings()
+    wait = timedelta(seconds=settings.store_wait_seconds)
+    return store_at(location or settings.store, wait=wait)
 
 
 def store_argument(location: str | Path | None) -> str:
@@ -126,6 +132,18 @@ def store_argument(location: str | Path | None) -> str:
         return ""
     shown = _PASSWORD.sub(r"\1", str(location))
     return f" --store {shlex.quote(shown)}"
+
+
+def serve_metrics_at(port: int | None) -> None:
+    """Serve metrics on this port, or where the settings say, if anywhere; say where."""
+    from supervisor.settings import read_settings
+
+    wanted = port if port is not None else read_settings().metrics_port
+    if wanted is None:
+        return
+    from supervisor.metrics import serve_metrics
+
+    say(f"metrics on http://127.0.0.1:{serve_metrics(wanted)}/metrics", err=True)
 
 
 def program() -> str:

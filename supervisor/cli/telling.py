@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
-from claude_agent_sdk import ClaudeSDKError
+from claude_agent_sdk import AssistantMessage, Message, TextBlock
 
 from supervisor.cli.exits import Exit, exit_of
 from supervisor.cli.output import short
 from supervisor.cli.shared import program
 from supervisor.cli.tally import Tally
 from supervisor.cli.terminal import Terminal
+from supervisor.core.interruption import Cause, Interruption
 from supervisor.core.session import SessionState
 from supervisor.core.text import one_line
-from supervisor.runtime.client import SupervisedClient
-from supervisor.runtime.feed import user_message
+from supervisor.runtime.runner import SessionRun
 
 __all__ = ["Ending", "tell"]
 
@@ -26,9 +24,14 @@ _HEADLINES = {
     SessionState.REACHED: "Reached: the agent finished, and no failure is left that Lucid knows of",
     SessionState.GAVE_UP: "Gave up",
     SessionState.ABORTED: "Aborted by the policy",
+    SessionState.PAUSED: "Paused: it waits for a person",
     SessionState.BROKEN: "Broken: the infrastructure failed",
+    SessionState.RUNNING: "Left in the midst of its work, which is kept",
     SessionState.CLOSED: "Left before the agent finished; what it did so far is kept",
 }
+
+_OF_REFUSED = {Cause.INTERRUPTED: Exit.USAGE, Cause.LIMIT_REACHED: Exit.GAVE_UP}
+"""Where a person is to say how to go on, nothing is broken."""
 
 
 @dataclass
@@ -36,22 +39,44 @@ class Ending:
     """How a session ended, and what it came to."""
 
     session_id: str
-    look: str
-    """The command that shows it."""
+    store: str = ""
+    """The option that a command needs to find it."""
     state: SessionState = SessionState.CLOSED
     reason: str = ""
+    refused: Interruption | None = None
+    """Why it was not gone on with: no machine may."""
     tally: Tally = field(default_factory=Tally)
 
     @property
     def exit(self) -> Exit:
         """The exit code that says so."""
+        if self.refused is not None:
+            return _OF_REFUSED.get(self.refused.cause, Exit.BROKEN)
         return exit_of(self.state)
 
     @property
     def headline(self) -> str:
         """One sentence."""
         why = f": {one_line(self.reason, 200)}" if self.reason else ""
+        if self.refused is not None:
+            return f"Not gone on with ({self.refused.cause}){why}"
         return _HEADLINES.get(self.state, str(self.state)) + why
+
+    def _command(self, name: str) -> str:
+        return f"{program()} {name} {short(self.session_id)}{self.store}"
+
+    def _ways_on(self) -> list[tuple[str, str]]:
+        if self.state is SessionState.PAUSED:
+            return [
+                ("let it go on", self._command("approve")),
+                ("or not so", f"{self._command('reject')} 'WHY'"),
+            ]
+        if self.refused is not None or self.state is SessionState.CLOSED:
+            said = "once that is put right, " if self.exit is Exit.BROKEN and self.refused else ""
+            return [("go on", f"{said}{self._command('resume')} --say 'Go on.'")]
+        if self.state in (SessionState.REACHED, SessionState.GAVE_UP):
+            return []
+        return [("go on", self._command("resume"))]
 
     def lines(self) -> list[tuple[str, str]]:
         """The summary: a name and a value each."""
@@ -63,7 +88,8 @@ class Ending:
             ("decisions", _counted(tally.decisions)),
             ("outcomes", ", ".join(tally.outcomes) or "none"),
             *([("incidents", str(tally.incidents))] if tally.incidents else []),
-            ("look closer", self.look),
+            ("look closer", self._command("show")),
+            *self._ways_on(),
         ]
 
     def data(self) -> dict[str, object]:
@@ -88,47 +114,29 @@ def _counted(counter: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counter.items()) or "none"
 
 
-async def tell(
-    client: SupervisedClient, objective: str, terminal: Terminal, *, store: str = ""
-) -> Ending:
-    """Give the objective to the agent and tell all that happens up to its end, the
-    background work of its subagents included.
+async def tell(run: SessionRun, terminal: Terminal, *, store: str = "") -> Ending:
+    """Run a session and tell all that happens up to its end, the background work of its
+    subagents included.
 
-    Connects and disconnects the client. `store` is the option that a later command needs
-    to find the session. Raises what the SDK raises where the agent cannot be started; a
-    cancelled telling still says where it was left.
+    `store` is the option that a later command needs to find the session. Raises what the
+    SDK raises where the agent cannot be started; a cancelled telling still says where it
+    was left.
     """
-    await client.connect(_only(objective))
-    session_id = client.session_id or ""
-    ending = Ending(session_id, f"{program()} show {short(session_id)}{store}")
+    ending = Ending(run.session_id, store)
+
+    def hear(message: Message) -> None:
+        ending.tally.count(message)
+        terminal.show(message, ending.tally)
+
     try:
         with terminal:
-            await _follow(client, terminal, ending)
+            finish = await run.run(hear)
+        ending.state, ending.reason = finish.state, finish.reason
+        ending.refused = finish.refused
+        if finish.answer is not None:
+            terminal.show(AssistantMessage([TextBlock(finish.answer)], ""), ending.tally)
     except asyncio.CancelledError:
-        await client.disconnect()
         terminal.close(ending.headline, ending.lines(), ending.data())
         raise
-    finally:
-        await client.disconnect()
     terminal.close(ending.headline, ending.lines(), ending.data())
     return ending
-
-
-async def _only(objective: str) -> AsyncIterator[dict[str, Any]]:
-    """A stream of one prompt: it ends the agent's input, so that the agent ends when all
-    its work is done, not with its first answer."""
-    yield user_message(objective)
-
-
-async def _follow(client: SupervisedClient, terminal: Terminal, ending: Ending) -> None:
-    error = None
-    try:
-        async for message in client.receive_messages():
-            ending.tally.count(message)
-            terminal.show(message, ending.tally)
-    except ClaudeSDKError as raised:
-        error = raised
-    ending.state, ending.reason = client.state
-    if ending.state is SessionState.RUNNING:
-        ending.state = SessionState.BROKEN
-        ending.reason = str(error or "the agent's process ended without a result").split("\n")[0]

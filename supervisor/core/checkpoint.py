@@ -7,6 +7,7 @@ the text that ends a turn.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 
 import msgspec
@@ -15,6 +16,12 @@ from supervisor.core.entry import Entry, Origin, Prompt, Text, Thinking, ToolCal
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
+_LATEST = 64
+"""So many of the latest are all known. Of older ones every second is dropped each time that
+so many more have come, so that a session of any length takes less than 16 KB: an old failure
+is rolled back a little further than need be."""
+_MOST_OPEN = 256
+"""Calls without a result at a time, where no message ids tell that they are of the past."""
 _RESUMABLE_PROMPTS = frozenset({Origin.USER, Origin.LUCID, Origin.COMPACTION})
 
 
@@ -30,11 +37,11 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 class Checkpoints:
     """The checkpoints of one agent's transcript, found as its entries come by.
 
-    Observing is amortised O(1); memory is one small value per checkpoint.
+    Observing is amortised O(1). Memory is bounded: the older they are, the fewer are known.
     """
 
     def __init__(self) -> None:
-        self._seqs: list[int] = []
+        self._seqs = array("Q")
         self._uuids: list[str] = []
         self._open_calls: set[str] = set()
         self._message_id: str | None = None
@@ -47,6 +54,8 @@ class Checkpoints:
         if isinstance(entry, Text | Thinking | ToolCall):
             self._join_message(entry.message_id)
         if isinstance(entry, ToolCall):
+            if len(self._open_calls) >= _MOST_OPEN:
+                self._open_calls.clear()
             self._open_calls.add(entry.call_id)
             return
         if isinstance(entry, ToolResult):
@@ -55,6 +64,12 @@ class Checkpoints:
             self._session_id, self._transcript = entry.session_id, entry.transcript
             self._seqs.append(entry.seq)
             self._uuids.append(entry.uuid)
+            if len(self._seqs) > 2 * _LATEST:
+                self._thin()
+
+    def _thin(self) -> None:
+        del self._seqs[1:_LATEST:2], self._uuids[1:_LATEST:2]
+        self._before_message = max(0, self._before_message - _LATEST // 2)
 
     def _join_message(self, message_id: str | None) -> None:
         """Take back what was found since this message began: a call may run, and return,

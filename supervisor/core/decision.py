@@ -22,7 +22,7 @@ class Choice(StrEnum):
     """The policy is in observe mode: what would be done is recorded, nothing is."""
     NO_RULE = "no_rule"
     WAITING = "waiting"
-    """An earlier action's outcome is still open."""
+    """An earlier action's outcome is still open, or the ladder's next rung is not due yet."""
     COOLDOWN = "cooldown"
     EXHAUSTED = "exhausted"
     """Every rung of the ladder was tried or is out of reach."""
@@ -50,8 +50,14 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     """One sentence: why this choice."""
     rule: str | None = None
+    attempt: int = 1
+    """How often in a row this rung is taken for this failure, with this time."""
+    attempts: int = 1
+    """How often it may be taken in a row at most."""
     rung: int | None = None
     """Index into the rule's ladder; None where a limit's action stands outside it."""
     action: str | None = None
     params: Mapping[str, Any] = {}
     skipped: tuple[Skipped, ...] = ()
+    limit: str | None = None
+    """Which of the policy's limits decided, such as `interventions`; None for a rule."""

@@ -41,6 +41,11 @@ class Detector(ABC):
     def __init__(self, config: DetectorConfig | None = None) -> None:
         self.config = config if config is not None else self.Config()
 
+    @classmethod
+    def failure_modes(cls) -> frozenset[FailureMode]:
+        """Every mode that its verdicts may have: its own, unless a policy may name another."""
+        return frozenset({cls.failure_mode})
+
     @abstractmethod
     def observe(self, entry: Entry) -> Iterable[Verdict]:
         """Take the next entry; return what it completes. Must not change `entry`.

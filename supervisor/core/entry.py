@@ -14,11 +14,13 @@ import msgspec
 
 __all__ = [
     "LUCID_MARKER",
+    "SYNTHETIC_MODEL",
     "ApiError",
     "Compaction",
     "Entry",
     "Notice",
     "Origin",
+    "Parameters",
     "Prompt",
     "Text",
     "Thinking",
@@ -26,6 +28,7 @@ __all__ = [
     "ToolResult",
     "Unknown",
     "Usage",
+    "is_output",
 ]
 
 LUCID_MARKER = "<lucid>"
@@ -145,6 +148,17 @@ class ApiError(_Entry, frozen=True, kw_only=True, tag="api_error"):
     """When the next call is due: the service said so, or the runtime waits till then."""
 
 
+class Parameters(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tool takes, as far as its JSON schema says so at the top level."""
+
+    tool: str
+    types: dict[str, str] = {}
+    """JSON type by parameter; empty where the schema names several or none."""
+    required: tuple[str, ...] = ()
+    closed: bool = False
+    """Whether it takes no others."""
+
+
 class Notice(_Entry, frozen=True, kw_only=True, tag="notice"):
     """A record of the runtime's own that is no step of the agent's."""
 
@@ -152,6 +166,8 @@ class Notice(_Entry, frozen=True, kw_only=True, tag="notice"):
     tools_added: tuple[str, ...] = ()
     """Names of tools the agent was told of here."""
     tools_removed: tuple[str, ...] = ()
+    tools_taking: tuple[Parameters, ...] = ()
+    """What some of the added tools take, where the listing carries their schemas."""
 
 
 class Unknown(_Entry, frozen=True, kw_only=True, tag="unknown"):
@@ -163,3 +179,11 @@ class Unknown(_Entry, frozen=True, kw_only=True, tag="unknown"):
 
 
 Entry = Prompt | Text | Thinking | ToolCall | ToolResult | Compaction | ApiError | Notice | Unknown
+
+SYNTHETIC_MODEL = "<synthetic>"
+"""The model that stands on what the runtime itself writes as the assistant."""
+
+
+def is_output(entry: Entry) -> bool:
+    """Whether a model wrote it."""
+    return isinstance(entry, Text | Thinking | ToolCall) and entry.model != SYNTHETIC_MODEL

@@ -17,7 +17,15 @@ from supervisor.core.entry import LUCID_MARKER
 from supervisor.core.text import one_line
 from supervisor.core.verdict import FailureMode, Verdict
 
-__all__ = ["addressed", "feedback", "quote"]
+__all__ = [
+    "addressed",
+    "evidence_lines",
+    "failure_named",
+    "feedback",
+    "quote",
+    "told_value",
+    "way_out",
+]
 
 _WAY_OUT: dict[FailureMode, str] = {
     FailureMode.LOOP: (
@@ -28,6 +36,31 @@ _WAY_OUT: dict[FailureMode, str] = {
     FailureMode.HALLUCINATED_TOOL: (
         "Only call tools that you were given. If none fits, do the step with the tools "
         "you have, or say what is missing."
+    ),
+    FailureMode.DRIFT: (
+        "Read the task again, with its conditions. Say in one sentence what is still to be "
+        "done, undo what breaks a condition, and do that next."
+    ),
+    FailureMode.FALSE_COMPLETION: (
+        "Do what is missing, or check it with a tool call that shows it. Then say what is "
+        "done and what is not, as the results show."
+    ),
+    FailureMode.PREMATURE_END: (
+        "You need no leave for what you were asked to do. Go on until it is done; stop only "
+        "for a question that you cannot settle yourself, and then ask it."
+    ),
+    FailureMode.CONTEXT_BLOAT: (
+        "Do not read again what you have read. Ask for less at a time: part of a file, the "
+        "lines that match, the end of a log. Note what you need of a long result at once."
+    ),
+    FailureMode.STALL: (
+        "Say in one sentence what blocks you, then take the smallest step that would tell "
+        "more, or ask for what is missing."
+    ),
+    FailureMode.INCOHERENCE: "Say in one plain sentence what the next step is, then take it.",
+    FailureMode.OVERRUN: (
+        "Bring it to an end: finish what is nearly done, leave out what is not needed, and "
+        "say what is left and what it would take."
     ),
 }
 _ANY_WAY_OUT = "Go back to the objective and choose a step that serves it."
@@ -47,15 +80,31 @@ def quote(text: str, limit: int = 200) -> str:
 
 def feedback(verdict: Verdict) -> str:
     """What was seen, its evidence and the way out, for the agent to read."""
-    facts = [
-        f"- {_LABELS.get(name, name).replace('_', ' ')}: {_said(value)}"
+    return "\n".join(
+        [f"{failure_named(verdict)}. Evidence:", *evidence_lines(verdict), way_out(verdict)]
+    )
+
+
+def failure_named(verdict: Verdict) -> str:
+    """The failure in a few words, said to the agent."""
+    return _NAMES[verdict.failure_mode]
+
+
+def evidence_lines(verdict: Verdict) -> list[str]:
+    """The facts that the verdict rests on, a quoted and bounded line each."""
+    return [
+        f"- {_LABELS.get(name, name).replace('_', ' ')}: {told_value(value)}"
         for name, value in verdict.evidence.facts.items()
     ]
-    way_out = _WAY_OUT.get(verdict.failure_mode, _ANY_WAY_OUT)
-    return "\n".join([f"{_NAMES[verdict.failure_mode]}. Evidence:", *facts, way_out])
 
 
-def _said(value: object) -> str:
+def way_out(verdict: Verdict) -> str:
+    """What an agent that failed so can do; it leaves the step itself to the agent."""
+    return _WAY_OUT.get(verdict.failure_mode, _ANY_WAY_OUT)
+
+
+def told_value(value: object) -> str:
+    """A fact, for the agent to read: text in it is quoted and bounded."""
     if isinstance(value, str):
         return quote(value)
     if isinstance(value, bool):
@@ -78,7 +127,9 @@ _NAMES: dict[FailureMode, str] = {
     FailureMode.PREMATURE_END: "You stopped before the objective was reached",
     FailureMode.STALL: "You made no progress for a while",
     FailureMode.INCOHERENCE: "Your output became incoherent",
+    FailureMode.OVERRUN: "You have used up what you were given for this",
     FailureMode.INTERRUPTION: "The run was interrupted",
+    FailureMode.STOP: "You are about to end your turn",
 }
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "GoOn",
     "Interruption",
     "LostCall",
+    "Outage",
     "Sent",
 ]
 
@@ -96,6 +97,8 @@ class Fate(StrEnum):
     """It was interrupted: its result does not say what it did."""
     IN_BACKGROUND = "in_background"
     """It was at work in the background when its process ended."""
+    UNREPORTED = "unreported"
+    """A subagent ran it to its end, and has not reported."""
     OUT_OF_SIGHT = "out_of_sight"
     """It ran to its end, and going on takes it out of the model's sight."""
     NOT_RUN = "not_run"
@@ -204,7 +207,8 @@ class Interruption(msgspec.Struct, frozen=True, kw_only=True):
     not_before: datetime | None = None
     """When the service allows the next call, where it said so. Zone-aware."""
     calls_in_doubt: tuple[LostCall, ...] = ()
-    """Calls that ran, wholly or in part, or may have; in the order in which they began."""
+    """Calls that ran, wholly or in part, or may have; in the order in which they began,
+    those that are only unreported last."""
     calls_not_run: tuple[LostCall, ...] = ()
     """Calls that the model asked for and that were certainly not begun."""
     agents_cut_off: tuple[str, ...] = ()
@@ -237,3 +241,15 @@ class Interruption(msgspec.Struct, frozen=True, kw_only=True):
         if self.not_before is None:
             return None
         return max(self.not_before - now, timedelta())
+
+
+class Outage(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn that is interrupted, as its supervisor sees it. It lasts until the model
+    answers again."""
+
+    interruption: Interruption
+    """The newest."""
+    began: datetime
+    """When the first of them came. Zone-aware."""
+    cost_usd: float = 0.0
+    """What the turn has cost so far, as far as the runtime said."""

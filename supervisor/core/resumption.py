@@ -51,6 +51,7 @@ _FATES: dict[Fate, str] = {
     Fate.UNKNOWN: "no result was recorded",
     Fate.CUT_OFF: "interrupted while it ran",
     Fate.IN_BACKGROUND: "was at work in the background, and is not any more",
+    Fate.UNREPORTED: "ran to its end, which was not reported",
     Fate.OUT_OF_SIGHT: "ran to its end; its result was taken out of your context",
     Fate.NOT_RUN: "not begun",
 }

@@ -22,5 +22,7 @@ class SessionState(StrEnum):
     """A policy stopped it."""
     BROKEN = "broken"
     """The infrastructure failed: the model's service, the CLI or the store."""
+    PAUSED = "paused"
+    """It waits for a person's word: approved, rejected or told something, it goes on."""
     CLOSED = "closed"
     """The caller left before the agent finished."""

@@ -7,9 +7,10 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ["Evidence", "FailureMode", "Severity", "Verdict"]
+__all__ = ["RUNTIME_MODES", "Evidence", "Fact", "FailureMode", "Severity", "Verdict"]
 
 Fact = str | int | float | bool | tuple[str, ...]
+"""What was measured, as a verdict holds it."""
 
 
 class FailureMode(StrEnum):
@@ -23,7 +24,15 @@ class FailureMode(StrEnum):
     PREMATURE_END = "premature_end"
     STALL = "stall"
     INCOHERENCE = "incoherence"
+    OVERRUN = "overrun"
+    """It takes more calls, tokens, money or time than it was given."""
     INTERRUPTION = "interruption"
+    STOP = "stop"
+    """It is about to end its turn. No failure yet: whether it is one, a check says."""
+
+
+RUNTIME_MODES = frozenset({FailureMode.INTERRUPTION, FailureMode.STOP})
+"""What the runtime sees itself, and no detector finds in a transcript."""
 
 
 class Severity(StrEnum):
@@ -63,6 +72,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence
     key: str = ""
     """What fails, so that the same failure seen again is known as the same."""
+    risk: float | None = None
+    """How likely the run fails as a whole, as it stood then; see docs/risk.md."""
 
     @property
     def id(self) -> str:

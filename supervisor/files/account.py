@@ -5,7 +5,7 @@ from __future__ import annotations
 from supervisor.core.feedback import quote
 from supervisor.files.model import FileChanges, PathList, Restored
 
-__all__ = ["account_of_changes", "account_of_restore"]
+__all__ = ["account_of_changes", "account_of_differences", "account_of_restore"]
 
 _NAMED = 8
 """Paths of a list that are named: a prompt is no place for more."""
@@ -15,6 +15,16 @@ def account_of_changes(changes: FileChanges) -> str:
     """What was done to the folder, one line a kind; empty where nothing was."""
     return _lines(
         ("Created", changes.added), ("Changed", changes.modified), ("Deleted", changes.deleted)
+    )
+
+
+def account_of_differences(changes: FileChanges) -> str:
+    """How a folder differs from a checkpoint that may be of another folder, one line a kind;
+    empty where it does not."""
+    return _lines(
+        ("Only here", changes.added),
+        ("Different here", changes.modified),
+        ("Missing here", changes.deleted),
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -100,18 +100,32 @@ class FileCheckpoints:
             new = await parts.objects.contents(now.id)
         return changes_between(old.files, new.files, old.left_out | new.left_out)
 
-    async def restore(self, snapshot: FileSnapshot) -> Restored:
+    async def has(self, snapshot_id: str) -> bool:
+        """Whether all of a snapshot is in this store. Raises `FilesError` where the store
+        cannot be read."""
+        async with self._opened() as parts:
+            return await parts.objects.holds(snapshot_id)
+
+    async def restore(
+        self, snapshot: FileSnapshot, *, ours: Iterable[FileSnapshot] | None = None
+    ) -> Restored:
         """Bring the folder to a snapshot: changed and deleted files are brought back,
         files created since are removed.
 
         Ignored files, repositories inside and everything outside are not touched. What is
         removed or overwritten is checkpointed first, so that restoring `before` undoes
-        this. A file that cannot be brought to the snapshot is `kept`. Raises `FilesError`
-        where the snapshot is unknown or incomplete, or the folder cannot be checkpointed;
-        nothing was changed then.
+        this. A file that cannot be brought to the snapshot is `kept`.
+
+        In a folder that may hold what is another's, `ours` says what is not: a file is
+        overwritten or removed only where one of these snapshots has it as it is now.
+
+        Raises `FilesError` where a snapshot is unknown or incomplete, or the folder cannot be
+        checkpointed; nothing was changed then.
         """
+        known = None if ours is None else {one.id for one in ours}
         async with self._opened() as parts:
-            return await Restore(self._root, parts.objects, parts.stage, snapshot.id).run()
+            restore = Restore(self._root, parts.objects, parts.stage, snapshot.id, known)
+            return await restore.run()
 
     async def export(
         self, snapshot: FileSnapshot, since: FileSnapshot | None = None

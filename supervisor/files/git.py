@@ -6,11 +6,14 @@ import asyncio
 import os
 import shutil
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from subprocess import PIPE, Popen
+from tempfile import TemporaryFile
 from typing import IO
 
 from supervisor.core.text import one_line
@@ -56,6 +59,8 @@ _ENVIRONMENT = {
 }
 
 _CHUNK = 64 * 1024
+_THREADS = ThreadPoolExecutor(8, thread_name_prefix="lucid-git")
+"""A command may take long: the loop's own threads are left to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,43 +125,25 @@ class Git:
         into: IO[bytes] | None = None,
     ) -> tuple[int, bytes, str]:
         """Exit code, output and the last of what it said, of a command that may fail."""
-        process = await self._start(arguments, call, given, into)
+        command = _Command(
+            [str(self._program), *_options(call), *arguments],
+            cwd=call.cwd or self._repository,
+            environment=self._environment(call),
+            lock_file=self.lock_file,
+        )
+        work = partial(command.run, given, into, call.most_output)
+        running = asyncio.get_running_loop().run_in_executor(_THREADS, work)
         try:
             async with asyncio.timeout(self._seconds):
-                return await _talk(process, given, call.most_output)
+                return await asyncio.shield(running)
         except TimeoutError:
             raise FilesError(f"git {arguments[0]} took over {self._seconds:g} s") from None
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-
-    async def _start(
-        self,
-        arguments: tuple[str, ...],
-        call: Call,
-        given: bytes | IO[bytes],
-        into: IO[bytes] | None,
-    ) -> Process:
-        settings = {**_SETTINGS, **call.settings}
-        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        try:
-            return await asyncio.create_subprocess_exec(
-                self._program,
-                *options,
-                *arguments,
-                stdin=_source(given),
-                stdout=into or PIPE,
-                stderr=PIPE,
-                cwd=call.cwd or self._repository,
-                env=self._environment(call),
-                # Ctrl-C at a terminal is the supervisor's to answer.
-                start_new_session=True,
-                pass_fds=() if self.lock_file is None else (self.lock_file,),
-            )
         except OSError as error:
             raise FilesError(f"git {arguments[0]} could not be started: {error}") from error
+        finally:
+            command.kill()
+            # The store's lock is held until then, also where this was cancelled.
+            await asyncio.wait([running])
 
     def _environment(self, call: Call) -> dict[str, str]:
         environment = {
@@ -177,47 +164,82 @@ class Git:
         return environment
 
 
-def _source(given: bytes | IO[bytes]) -> int | IO[bytes]:
-    if isinstance(given, bytes):
-        return PIPE if given else DEVNULL
-    return given
+def _options(call: Call) -> list[str]:
+    settings = {**_SETTINGS, **call.settings}
+    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
 
-async def _talk(
-    process: Process, given: bytes | IO[bytes], most_output: int
-) -> tuple[int, bytes, str]:
-    _, output, said = await asyncio.gather(
-        _feed(process, given), _output(process, most_output), _last_words(process)
-    )
-    return await process.wait(), output, said
+class _Command:
+    """One git command, run in a thread. Not by asyncio: a loop that is closed while it
+    starts a process waits for ever (CPython 3.11)."""
+
+    def __init__(
+        self, words: list[str], *, cwd: Path, environment: dict[str, str], lock_file: int | None
+    ) -> None:
+        self._words = words
+        self._cwd = cwd
+        self._environment = environment
+        self._lock_file = lock_file
+        self._process: Popen[bytes] | None = None
+        self._is_killed = False
+
+    def run(
+        self, given: bytes | IO[bytes], into: IO[bytes] | None, most_output: int
+    ) -> tuple[int, bytes, str]:
+        """See `Git.tried`. Raises `OSError` where it cannot be started."""
+        with TemporaryFile() as said, _source(given) as source:
+            process = self._process = self._started(source, into or PIPE, said)
+            if self._is_killed:
+                process.kill()
+            with process:
+                output = self._output(process, most_output)
+            return process.returncode, output, _last_words(said)
+
+    def kill(self) -> None:
+        """End it, from any thread; harmless where it has ended."""
+        self._is_killed = True
+        if self._process is not None:
+            self._process.kill()
+
+    def _started(self, source: IO[bytes], output: int | IO[bytes], said: IO[bytes]) -> Popen[bytes]:
+        return Popen(
+            self._words,
+            stdin=source,
+            stdout=output,
+            stderr=said,
+            cwd=self._cwd,
+            env=self._environment,
+            # Ctrl-C at a terminal is the supervisor's to answer.
+            start_new_session=True,
+            pass_fds=() if self._lock_file is None else (self._lock_file,),
+        )
+
+    def _output(self, process: Popen[bytes], most: int) -> bytes:
+        if process.stdout is None:
+            return b""
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := process.stdout.read(_CHUNK):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > most:
+                process.kill()
+                raise FilesError(f"git wrote more than {most:,} bytes")
+        return b"".join(chunks)
 
 
-async def _feed(process: Process, given: bytes | IO[bytes]) -> None:
-    if process.stdin is None or not isinstance(given, bytes):
+@contextmanager
+def _source(given: bytes | IO[bytes]) -> Iterator[IO[bytes]]:
+    """What the command reads, as a file, so that neither waits for the other."""
+    if not isinstance(given, bytes):
+        yield given
         return
-    # It may end without having read everything; its exit code says why.
-    with suppress(BrokenPipeError, ConnectionResetError):
-        process.stdin.write(given)
-        await process.stdin.drain()
-    process.stdin.close()
+    with TemporaryFile() as file:
+        file.write(given)
+        file.seek(0)
+        yield file
 
 
-async def _output(process: Process, most: int) -> bytes:
-    if process.stdout is None:
-        return b""
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := await process.stdout.read(_CHUNK):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > most:
-            raise FilesError(f"git wrote more than {most:,} bytes")
-    return b"".join(chunks)
-
-
-async def _last_words(process: Process) -> str:
-    assert process.stderr is not None
-    kept = b""
-    while chunk := await process.stderr.read(_CHUNK):
-        kept = (kept + chunk)[-2000:]
-    return one_line(kept.decode("utf-8", "replace")[-300:].strip(), 300)
+def _last_words(said: IO[bytes]) -> str:
+    said.seek(max(0, said.seek(0, os.SEEK_END) - 300))
+    return one_line(said.read().decode("utf-8", "replace").strip(), 300)

@@ -130,6 +130,13 @@ class Objects:
         """Take over a pack."""
         await self._git.run("index-pack", "--stdin", "--fix-thin", given=pack)
 
+    async def holds(self, snapshot: str) -> bool:
+        """Whether all that the snapshot holds is here."""
+        if not _NAME.fullmatch(snapshot):
+            return False
+        code, _, _ = await self._git.tried("rev-list", "--objects", "--quiet", snapshot)
+        return code == 0
+
     async def check(self, snapshot: str) -> None:
         """Raises `FilesError` unless all that the snapshot holds is here."""
         await self.require(snapshot)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from pathlib import Path
 
 import msgspec
@@ -30,11 +30,21 @@ class Restore:
     """One restore of one folder. Raises `FilesError` before anything is changed, or where
     git fails in the middle; running it again then goes on."""
 
-    def __init__(self, root: Path, objects: Objects, stage: Stage, snapshot: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        objects: Objects,
+        stage: Stage,
+        snapshot: str,
+        ours: Collection[str] | None = None,
+    ) -> None:
+        """`ours` are snapshots: a file that none of them has as it is now is kept."""
         self._root = root
         self._objects = objects
         self._stage = stage
         self._snapshot = snapshot
+        self._ours = ours
+        self._known: set[tuple[bytes, str]] = set()
         self._wanted = Contents({}, frozenset())
         self._present: dict[bytes, Entry] = {}
         self._kept: dict[bytes, str] = {}
@@ -45,6 +55,9 @@ class Restore:
         """Do it."""
         self._wanted = await self._objects.contents(self._snapshot)
         await self._objects.batches(entry.blob for entry in self._wanted.files.values())
+        for snapshot in self._ours or ():
+            known = await self._objects.contents(snapshot)
+            self._known |= {(path, entry.blob) for path, entry in known.files.items()}
         staged, before = await self._keep_a_copy()
         log.info("restoring %s; as it was: %s", self._root, before.id)
         staged, before = await self._settle_rules(staged, before)
@@ -119,8 +132,20 @@ class Restore:
         wanted = self._wanted.files
         return {path for path, entry in wanted.items() if self._present.get(path) != entry}
 
+    def _ours_of(self, paths: Set[bytes]) -> set[bytes]:
+        """Those that may be overwritten or removed, or are not there."""
+        if self._ours is None:
+            return set(paths)
+        foreign = {
+            path
+            for path in paths & self._present.keys()
+            if (path, self._present[path].blob) not in self._known
+        }
+        self._kept.update(dict.fromkeys(foreign, "it is not as this session ever left it"))
+        return set(paths) - foreign
+
     async def _remove(self, paths: Iterable[bytes], staged: Staged) -> None:
-        leaving = set(paths) - self._wanted.files.keys()
+        leaving = self._ours_of(set(paths) - self._wanted.files.keys())
         folder = Folder(self._root, staged.look.found)
         kept = await asyncio.to_thread(self._remove_all, leaving, folder)
         self._settle(leaving, kept)
@@ -131,9 +156,10 @@ class Restore:
         folder.prune(paths - kept.keys(), self._wanted.files)
         return kept
 
-    async def _write(self, paths: Iterable[bytes], staged: Staged) -> None:
+    async def _write(self, paths: Set[bytes], staged: Staged) -> None:
         folder = Folder(self._root, staged.look.found)
-        entries = {path: self._wanted.files[path] for path in paths if path in self._wanted.files}
+        wanted = self._wanted.files
+        entries = {path: wanted[path] for path in self._ours_of(wanted.keys() & paths)}
         for batch in await self._objects.batches(entry.blob for entry in entries.values()):
             blobs = await self._objects.read(batch)
             due = {path: entry for path, entry in entries.items() if entry.blob in blobs}

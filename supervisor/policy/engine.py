@@ -1,45 +1,31 @@
 """`decide`: one verdict in, one decision out. Pure.
 
-In this order: no rule matches; an earlier action is still open; the rule cools down;
-the session's limit is reached; the ladder's next rung.
+In this order: no rule matches; an earlier action is still open; the rule cools down; the
+session's limits are reached; the ladder's next rung.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from hashlib import blake2b
-from math import ceil
-from typing import NamedTuple
 
 from supervisor.core.action import Action, Capability
-from supervisor.core.decision import Choice, Decision, Skipped
+from supervisor.core.decision import Choice, Decision
 from supervisor.core.outcome import OutcomeStatus
-from supervisor.core.verdict import Severity, Verdict
+from supervisor.core.verdict import FailureMode, Verdict
 from supervisor.policy.history import History
-from supervisor.policy.model import Cooldown, Mode, Policy, Rule, Rung, duration_text
+from supervisor.policy.ladder import Answer, Reach, climb, left_of
+from supervisor.policy.limits import Limit
+from supervisor.policy.matching import matches, misses
+from supervisor.policy.model import Policy, Rule, Rung, duration_text
+from supervisor.policy.situation import NOWHERE, Situation
 
-__all__ = ["decide", "matches"]
+__all__ = ["LIMITS", "decide", "matches", "ordered"]
 
-_RANK = {severity: rank for rank, severity in enumerate(Severity)}
-
-_TURNED_OUT = {
-    OutcomeStatus.FAILED: "did not help",
-    OutcomeStatus.RELAPSED: "helped, and the failure came back",
-    OutcomeStatus.CLEARED: "helped, and the failure is back",
-    OutcomeStatus.SUPERSEDED: "could not be judged",
-}
-
-
-class _Answer(NamedTuple):
-    """What `decide` found, before it is made a decision."""
-
-    choice: Choice
-    reason: str
-    rule: str | None = None
-    rung: int | None = None
-    step: Rung | None = None
-    skipped: tuple[Skipped, ...] = ()
+LIMITS = "limits"
+"""The detector that stands on a verdict which only says that a budget is spent: the
+policy's limits answer it, no rule."""
 
 
 def decide(
@@ -50,6 +36,7 @@ def decide(
     *,
     actions: Mapping[str, type[Action]],
     capabilities: frozenset[Capability],
+    situation: Situation = NOWHERE,
 ) -> Decision:
     """Choose what to do about `verdict`. The same arguments give the same decision.
 
@@ -58,8 +45,8 @@ def decide(
     deciding on the verdict that shows it. `actions` are the installed ones,
     `capabilities` what the runtime can do: a rung that needs more is skipped.
     """
-    answer = _answer(policy, verdict, history, now, _Reach(actions, capabilities))
-    if policy.mode is Mode.OBSERVE and answer.choice is Choice.ACT:
+    answer = _answer(policy, verdict, history, now, Reach(actions, capabilities), situation)
+    if answer.choice is Choice.ACT and not policy.acts(answer.rule):
         answer = answer._replace(choice=Choice.OBSERVE, reason=f"observing only: {answer.reason}")
     step = answer.step
     return Decision(
@@ -70,155 +57,158 @@ def decide(
         verdict=verdict,
         choice=answer.choice,
         reason=answer.reason,
-        rule=answer.rule,
+        rule=answer.rule.name if answer.rule else None,
         rung=answer.rung,
+        attempt=answer.attempt,
+        attempts=answer.attempts,
         action=step.action if step else None,
-        params=step.params.model_dump(mode="json") if step else {},
+        params=step.params.model_dump(mode="json", exclude={"attempts"}) if step else {},
         skipped=answer.skipped,
+        limit=answer.limit,
     )
-
-
-class _Reach(NamedTuple):
-    """What can be done here."""
-
-    actions: Mapping[str, type[Action]]
-    capabilities: frozenset[Capability]
-
-    def skip(self, rung: Rung) -> Skipped | None:
-        """Why `rung` cannot be taken; None if it can."""
-        action = self.actions.get(rung.action)
-        if action is None:
-            return Skipped(rung.action, "no such action is installed")
-        lacking = action.needs - self.capabilities
-        if not lacking:
-            return None
-        return Skipped(rung.action, f"needs {', '.join(sorted(lacking))}, which this runtime lacks")
 
 
 def _answer(
-    policy: Policy, verdict: Verdict, history: History, now: datetime, reach: _Reach
-) -> _Answer:
-    rule = next((rule for rule in policy.rules if matches(rule, verdict)), None)
+    policy: Policy,
+    verdict: Verdict,
+    history: History,
+    now: datetime,
+    reach: Reach,
+    situation: Situation,
+) -> Answer:
+    if verdict.detector == LIMITS:
+        spent = _limited(policy, verdict, None, history, now, reach, situation)
+        return spent or Answer(Choice.NO_RULE, "no limit is reached any more")
+    rules = (rule for rule in policy.rules if misses(rule, verdict, situation, now) is None)
+    rule = next(rules, None)
     if rule is None:
-        return _Answer(Choice.NO_RULE, _no_rule(policy, verdict))
+        return Answer(Choice.NO_RULE, _no_rule(policy, verdict, situation, now))
     return (
         _waiting(rule, verdict, history)
         or _cooling(rule, verdict, history, now)
-        or _limited(policy, rule, history, now, reach)
-        or _climb(rule, verdict, history, reach)
+        or _limited(policy, verdict, rule, history, now, reach, situation)
+        or climb(rule, verdict, history, now, reach, situation)
     )
 
 
-def matches(rule: Rule, verdict: Verdict) -> bool:
-    """Whether `rule` is for such a verdict."""
-    return _miss(rule, verdict) is None
-
-
-def _miss(rule: Rule, verdict: Verdict) -> str | None:
-    """Why `rule` does not match; None if it does."""
-    if verdict.failure_mode not in rule.on:
-        return f"is for {' or '.join(rule.on)}"
-    if rule.detector not in (None, verdict.detector):
-        return f"is for the detector {rule.detector}, not {verdict.detector}"
-    if verdict.confidence < rule.min_confidence:
-        return f"asks for confidence {rule.min_confidence:g}, not {verdict.confidence:g}"
-    if _RANK[verdict.severity] < _RANK[rule.min_severity]:
-        return f"asks for severity {rule.min_severity}, not {verdict.severity}"
-    return None
-
-
-def _no_rule(policy: Policy, verdict: Verdict) -> str:
+def _no_rule(policy: Policy, verdict: Verdict, situation: Situation, now: datetime) -> str:
     near = [
-        f"{rule.name!r} {_miss(rule, verdict)}"
+        f"{rule.name!r} {misses(rule, verdict, situation, now)}"
         for rule in policy.rules
         if verdict.failure_mode in rule.on
     ]
     return f"no rule matches: {'; '.join(near) or f'none is for {verdict.failure_mode}'}"
 
 
-def _waiting(rule: Rule, verdict: Verdict, history: History) -> _Answer | None:
+def _waiting(rule: Rule, verdict: Verdict, history: History) -> Answer | None:
     # Another rule's action may act on what follows an action, but not come between it and
     # its effect.
     newest = history.last_of_agent(verdict.agent_id)
     same = history.last_of_rule(rule.name, verdict.agent_id)
-    if newest is not None and newest.outcome is None and not newest.in_effect:
+    stops = verdict.failure_mode is FailureMode.STOP  # what is still to be shown never will be
+    if newest and newest.outcome is None and not newest.in_effect and not stops:
         last = newest
     elif same is not None and same.outcome is None:
         last = same
     else:
         return None
     reason = f"waiting for what comes of {last.decision.action}, decided at {last.decision.seq}"
-    return _Answer(Choice.WAITING, reason, rule.name)
+    return Answer(Choice.WAITING, reason, rule)
 
 
-def _cooling(rule: Rule, verdict: Verdict, history: History, now: datetime) -> _Answer | None:
+def _cooling(rule: Rule, verdict: Verdict, history: History, now: datetime) -> Answer | None:
     last = history.last_of_rule(rule.name, verdict.agent_id)
-    if last is None or rule.cooldown is None:
+    if last is None or rule.cooldown is None or last.came_to_nothing:
         return None
-    left = _left(rule.cooldown, verdict.seq - last.decision.seq, now - last.decision.at)
+    left = left_of(rule.cooldown, verdict.seq - last.decision.seq, now - last.decision.at)
     if left is None:
         return None
     reason = f"{rule.name!r} cools down for another {left} after {last.decision.action}"
-    return _Answer(Choice.COOLDOWN, reason, rule.name)
-
-
-def _left(cooldown: Cooldown, entries: int, time: timedelta) -> str | None:
-    """What is left of `cooldown` after so many entries and so much time; None if nothing."""
-    if cooldown.entries is not None and entries < cooldown.entries:
-        left = cooldown.entries - entries
-        return f"{left} {'entry' if left == 1 else 'entries'}"
-    if cooldown.time is not None and time < cooldown.time:
-        return f"{ceil((cooldown.time - time).total_seconds())} s"
-    return None
+    return Answer(Choice.COOLDOWN, reason, rule)
 
 
 def _limited(
-    policy: Policy, rule: Rule, history: History, now: datetime, reach: _Reach
-) -> _Answer | None:
-    limit = policy.limits.interventions
-    if limit is None:
+    policy: Policy,
+    verdict: Verdict,
+    rule: Rule | None,
+    history: History,
+    now: datetime,
+    reach: Reach,
+    situation: Situation,
+) -> Answer | None:
+    """What the first limit that is reached says; None where none is. An agent that is about
+    to stop costs no more."""
+    if verdict.failure_mode is FailureMode.STOP:
         return None
-    oldest = history.time_of(limit.max)
-    if oldest is None or now - oldest >= limit.per:
-        return None
-    reason = f"the limit of {limit.max} interventions in {duration_text(limit.per)} is reached"
-    if limit.then is None:
-        return _Answer(Choice.EXHAUSTED, reason, rule.name)
-    if skipped := reach.skip(limit.then):
-        reason = f"{reason}, and {limit.then.action} is out of reach"
-        return _Answer(Choice.EXHAUSTED, reason, rule.name, skipped=(skipped,))
-    return _Answer(Choice.ACT, f"{reason}: {limit.then.action}", rule.name, step=limit.then)
+    for name, reason, then in _reached(policy, verdict, history, now, situation):
+        if then is None:
+            return Answer(Choice.EXHAUSTED, reason, rule, limit=name)
+        done = history.last_of_limit(name)
+        failed = done is not None and done.outcome and done.outcome.status is OutcomeStatus.FAILED
+        if done is not None and not failed and _holds_for_good(policy, name):
+            reason = f"{reason}, which {then.action} at {done.decision.seq} answered"
+            return Answer(Choice.EXHAUSTED, reason, rule, limit=name)
+        if skipped := reach.skip(then):
+            reason = f"{reason}, and {then.action} is out of reach"
+            return Answer(Choice.EXHAUSTED, reason, rule, skipped=(skipped,), limit=name)
+        reason = f"{reason}: {then.action}"
+        return Answer(Choice.ACT, reason, rule, step=then, limit=name)
+    return None
 
 
-def _climb(rule: Rule, verdict: Verdict, history: History, reach: _Reach) -> _Answer:
-    """The ladder's next rung that is within reach."""
-    start, why = _next_rung(rule, verdict, history)
-    passed: list[Skipped] = []
-    for index in range(start, len(rule.ladder)):
-        rung = rule.ladder[index]
-        skipped = reach.skip(rung)
-        if skipped is None:
-            reason = f"{why}: {rung.action}, rung {index + 1} of {len(rule.ladder)}"
-            return _Answer(Choice.ACT, reason, rule.name, index, rung, tuple(passed))
-        passed.append(skipped)
-    end = "no rung is left" if not passed else "no rung that is left is within reach"
-    return _Answer(Choice.EXHAUSTED, f"{why}, and {end}", rule.name, skipped=tuple(passed))
+def _holds_for_good(policy: Policy, name: str) -> bool:
+    """Whether a limit that is reached stays so: its action is taken once then."""
+    limit = getattr(policy.limits, name)
+    return not isinstance(limit, Limit) or limit.per is None
 
 
-def _next_rung(rule: Rule, verdict: Verdict, history: History) -> tuple[int, str]:
-    """Where the ladder goes on for this failure, and why there."""
-    last = history.last_of_failure(rule.name, verdict.agent_id, verdict.key)
-    if last is None or last.decision.rung is None:
-        return 0, f"{rule.name!r} begins its ladder"
-    status = last.outcome.status if last.outcome else OutcomeStatus.SUPERSEDED
-    why = f"{last.decision.action} {_TURNED_OUT[status]}"
-    again = status is OutcomeStatus.SUPERSEDED
-    return last.decision.rung + (not again), why
+def _reached(
+    policy: Policy, verdict: Verdict, history: History, now: datetime, situation: Situation
+) -> Iterator[tuple[str, str, Rung | None]]:
+    """The limits that are reached: a name, a reason and what is to be done then."""
+    limits = policy.limits
+    if limits.cost_usd is not None and situation.cost_usd >= limits.cost_usd.max:
+        spent = f"the budget of ${limits.cost_usd.max:g} is spent (${situation.cost_usd:.2f})"
+        yield "cost_usd", spent, limits.cost_usd.then
+    if limits.tokens is not None and situation.tokens >= limits.tokens.max:
+        spent = f"the budget of {limits.tokens.max:,.0f} tokens is spent ({situation.tokens:,})"
+        yield "tokens", spent, limits.tokens.then
+    interrupted = verdict.failure_mode is FailureMode.INTERRUPTION
+    name = "resumptions" if interrupted else "interventions"
+    limit = limits.resumptions if interrupted else limits.interventions
+    if limit is None or verdict.detector == LIMITS:
+        return
+    oldest = history.time_of(limit.max, interruptions=interrupted)
+    if oldest is None or (limit.per is not None and now - oldest >= limit.per):
+        return
+    span = "in this session" if limit.per is None else f"in {duration_text(limit.per)}"
+    yield name, f"the limit of {limit.max} {name} {span} is reached", limit.then
 
 
-def _identity(verdict: Verdict, answer: _Answer) -> str:
-    """The same for the same verdict, rule and choice, on every host and on replay."""
-    parts = (verdict.session_id, verdict.id, answer.rule or "-", answer.choice)
+def _identity(verdict: Verdict, answer: Answer) -> str:
+    """The same for the same verdict, rule, choice and rung, on every host and on replay."""
+    step = () if answer.attempt == 1 and not answer.rung else (answer.rung, answer.attempt)
+    rule = answer.rule.name if answer.rule else None
+    return _id(verdict, rule, answer.choice, *map(str, step))
+
+
+def ordered(verdict: Verdict, now: datetime, action: str, reason: str) -> Decision:
+    """The decision to carry out `action`, with its defaults, because a person says so."""
+    return Decision(
+        id=_id(verdict, None, Choice.ACT, now.isoformat()),
+        session_id=verdict.session_id,
+        seq=verdict.seq,
+        at=now,
+        verdict=verdict,
+        choice=Choice.ACT,
+        reason=reason,
+        action=action,
+    )
+
+
+def _id(verdict: Verdict, rule: str | None, choice: Choice, *step: str) -> str:
+    """A decision's id."""
+    parts = (verdict.session_id, verdict.id, rule or "-", choice, *step)
     # A key may quote the agent, whose text may hold half a character.
     text = "\0".join(parts).encode(errors="surrogatepass")
     return blake2b(text, digest_size=10).hexdigest()

@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import cast
+from types import UnionType
+from typing import Annotated, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+from supervisor.core.text import shown
 from supervisor.policy.document import Loc, Where
 
-__all__ = ["fault", "faults_in", "place_of", "refused", "shown", "unknown"]
+__all__ = ["fault", "faults_in", "place_of", "refused", "unknown"]
 
 _TYPES = {
     "bool_type": "must be true or false",
@@ -32,7 +34,6 @@ _TYPES = {
 }
 _SUBJECT = re.compile(r"^\w+ should (?:be|have) ")
 _QUOTED = re.compile(r"'([^']*)'")
-_LONGEST_SHOWN = 60
 
 
 def fault(reason: str, loc: Loc = (), where: Where = "value") -> InitErrorDetails:
@@ -80,23 +81,6 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     return f"unknown {kind} {shown(name)}; known: {', '.join(names) or 'none'}"
 
 
-def shown(value: object) -> str:
-    """`value` for a message: bounded, and as YAML has it.
-
-    >>> [shown(value) for value in ("x", 1.5, True, None, [1], {"a": 1})]
-    ["'x'", '1.5', 'true', 'an empty value', 'a list', 'a mapping']
-    """
-    if value is None:
-        return "an empty value"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return repr(value if len(value) <= _LONGEST_SHOWN else value[:_LONGEST_SHOWN] + "…")
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    return "a mapping" if isinstance(value, dict) else str(value)
-
-
 def _reason(details: ErrorDetails, model: type[BaseModel]) -> str:
     kind, context = details["type"], details.get("ctx", {})
     if kind == "policy_fault":
@@ -104,11 +88,12 @@ def _reason(details: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
-        # Which keys a nested model of a plugin knows is not in its error.
-        known = _keys(model) if len(details["loc"]) == 1 else ()
-        return unknown("key", details["loc"][-1], known)
+        *above, key = details["loc"]
+        return unknown("key", key, _keys(_part(model, above)))
     if kind in {"too_short", "string_too_short"} and not details["input"]:
         return "must not be empty"
+    if kind == "too_short":
+        return f"must have at least {context['min_length']} items"
     if kind in {"value_error", "assertion_error"}:
         return str(context["error"])
     must = _TYPES.get(kind) or _SUBJECT.sub("must be ", details["msg"])
@@ -123,8 +108,32 @@ def _near(details: ErrorDetails) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
+def _keys(kind: object) -> list[str]:
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return []
+    return [field.alias or name for name, field in kind.model_fields.items()]
+
+
+def _part(kind: object, loc: Iterable[int | str]) -> object:
+    """The type of what stands at `loc` in a value of type `kind`; None where types do not
+    tell."""
+    for step in loc:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            fields = kind.model_fields.items()
+            found = [field for name, field in fields if step in (field.alias, name)]
+            kind = found[0].annotation if found else None
+        else:  # a list's items, a mapping's values
+            kind = next((part for part in reversed(get_args(kind)) if part is not ...), None)
+        kind = _without_none(kind)
+    return kind
+
+
+def _without_none(kind: object) -> object:
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in {Union, UnionType}:
+        return next((part for part in get_args(kind) if part is not type(None)), None)
+    return kind
 
 
 def _follows_from_another(details: ErrorDetails) -> bool:

@@ -7,20 +7,11 @@ parts must be given as values, as a program that builds a policy does.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
-from enum import StrEnum
-from typing import Annotated, Literal, Self, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
-    ModelWrapValidatorHandler,
     SerializeAsAny,
     ValidationError,
     ValidationInfo,
@@ -30,15 +21,35 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from supervisor.core.action import Action, ActionParams
 from supervisor.core.detector import Detector, DetectorConfig
-from supervisor.core.verdict import FailureMode, Severity
-from supervisor.policy.faults import fault, faults_in, refused, shown, unknown
+from supervisor.core.duration import Duration, duration_text, parse_duration
+from supervisor.core.text import shown
+from supervisor.core.verdict import FailureMode
+from supervisor.policy.document import Loc
+from supervisor.policy.escalation import Target, untold
+from supervisor.policy.faults import fault, faults_in, refused, unknown
+from supervisor.policy.judge import JUDGE, Opinions
+from supervisor.policy.limits import (
+    MAX_INTERVENTIONS,
+    Budget,
+    FilesMode,
+    Limit,
+    Limits,
+    Silence,
+    StoreAbsence,
+    WhenAway,
+)
+from supervisor.policy.parts import Part, Plugins, plugin_settings, plugins_of
+from supervisor.policy.risk import RiskUse
+from supervisor.policy.rule import Mode, Rule, repeated_names, unreachable
+from supervisor.policy.rung import Cooldown, Rung
 
 __all__ = [
     "MAX_INTERVENTIONS",
+    "Budget",
     "Cooldown",
     "Duration",
+    "FilesMode",
     "Limit",
     "Limits",
     "Mode",
@@ -46,235 +57,114 @@ __all__ = [
     "Policy",
     "Rule",
     "Rung",
+    "Silence",
+    "StoreAbsence",
+    "WhenAway",
     "duration_text",
     "parse_duration",
 ]
 
-MAX_INTERVENTIONS = 1000
-"""The highest `max` of a limit: so many acted decisions are remembered."""
 
-_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
-_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h)")
-_ENTRIES = re.compile(r"([1-9]\d{0,8}) (?:entry|entries)")
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
+TargetName = Annotated[str, Field(min_length=1, max_length=60)]
 
 
-@dataclass(frozen=True)
-class Plugins:
-    """The detectors and actions a policy may name."""
-
-    detectors: Mapping[str, type[Detector]] = field(default_factory=dict)
-    actions: Mapping[str, type[Action]] = field(default_factory=dict)
-
-    def detectable(self) -> frozenset[FailureMode]:
-        """The failure modes that some detector finds."""
-        return frozenset(detector.failure_mode for detector in self.detectors.values())
-
-
-def _plugins(info: ValidationInfo) -> Plugins | None:
-    return info.context if isinstance(info.context, Plugins) else None
-
-
-def parse_duration(value: object) -> timedelta:
-    """A whole number and a unit: `500ms`, `45s`, `30m`, `2h`. Raises `ValueError`.
-
-    >>> parse_duration("30m")
-    datetime.timedelta(seconds=1800)
-    """
-    if isinstance(value, timedelta):
-        return value
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(
-            f"must be a whole number and a unit (ms, s, m or h), such as '30m', not {shown(value)}"
-        )
-    duration = timedelta(**{_UNITS[match[2]]: int(match[1])})
-    if not duration:
-        raise ValueError(f"must be longer than no time at all, not {shown(value)}")
-    return duration
-
-
-def duration_text(duration: timedelta) -> str:
-    """The shortest text that `parse_duration` reads as `duration`, cut to milliseconds.
-
-    >>> duration_text(timedelta(minutes=90))
-    '90m'
-    """
-    for unit in ("h", "m", "s"):
-        count, rest = divmod(duration, timedelta(**{_UNITS[unit]: 1}))
-        if not rest:
-            return f"{count}{unit}"
-    return f"{duration // timedelta(milliseconds=1)}ms"
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-
-
-class _Part(BaseModel):
-    """A part of a policy: frozen, and an unknown key is a fault that names the nearest."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _explain(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return handler(value)
-        except ValidationError as error:
-            raise refused(*faults_in(error, cls)) from None
-
-
-class Mode(StrEnum):
-    """Whether decisions are carried out."""
-
-    ACT = "act"
-    OBSERVE = "observe"
-
-
-class Rung(_Part):
-    """One step of a ladder: an action with its parameters."""
-
-    action: str
-    params: SerializeAsAny[ActionParams] = ActionParams()
-
-
-class Cooldown(_Part):
-    """How far a rule's decisions for one agent must be apart: a time or a number of entries."""
-
-    time: timedelta | None = None
-    entries: int | None = None
-
-
-def _read_cooldown(value: object) -> object:
-    if value is None or isinstance(value, Cooldown):
-        return value
-    text = value if isinstance(value, str) else ""
-    if match := _ENTRIES.fullmatch(text):
-        return Cooldown(entries=int(match[1]))
-    if _DURATION.fullmatch(text):
-        return Cooldown(time=parse_duration(text))
-    raise refused(fault(f"must be such as '30s' or '4 entries', not {shown(value)}"))
-
-
-def _read_rung(value: object, info: ValidationInfo) -> object:
-    plugins = _plugins(info)
-    if plugins is None or isinstance(value, Rung):
-        return value
-    if isinstance(value, str):
-        value = {value: None}
-    if not isinstance(value, dict):
-        raise refused(fault(f"must be an action's name, not {shown(value)}"))
-    if len(value) != 1:
-        keys = ", ".join(map(shown, value)) or "none"
-        reason = f"must be one action, with its parameters indented below it; its keys are {keys}"
-        raise refused(fault(reason))
-    [(name, params)] = value.items()
-    action = plugins.actions.get(name)
-    if action is None:
-        raise refused(fault(unknown("action", name, plugins.actions), (name,), "key"))
-    return Rung(action=name, params=_plugin_settings(name, action.Params, params))
-
-
-def _plugin_settings(name: str, model: type[ModelT], value: object) -> ModelT:
-    """`value` as a plugin's settings. Strict: text is no number, and `"no"` is not false."""
-    try:
-        return model.model_validate_json(json.dumps({} if value is None else value), strict=True)
-    except ValidationError as error:
-        raise refused(*faults_in(error, model, (name,))) from None
-
-
-def _read_mode(value: object, info: ValidationInfo) -> object:
-    plugins = _plugins(info)
-    if plugins is None:
-        return value
-    if value not in list(FailureMode):
-        raise refused(fault(unknown("failure mode", value, FailureMode)))
-    if value not in plugins.detectable():
-        found = ", ".join(sorted(plugins.detectable())) or "nothing"
-        raise refused(fault(f"no detector finds {shown(value)}; the known ones find {found}"))
-    return value
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-RungSource = Annotated[Rung, BeforeValidator(_read_rung)]
-Modes = Annotated[
-    tuple[Annotated[FailureMode, BeforeValidator(_read_mode)], ...],
-    Field(min_length=1),
-    BeforeValidator(_as_list),
-]
-
-
-class Limit(_Part):
-    """At most `max` acted decisions in any `per`; beyond, `then` or nothing."""
-
-    max: int = Field(strict=True, ge=1, le=MAX_INTERVENTIONS)
-    per: Duration
-    then: RungSource | None = None
-
-
-class Limits(_Part):
-    """What a session may be put through as a whole, all rules and agents together."""
-
-    interventions: Limit | None = None
-
-
-class Rule(_Part):
-    """Which verdicts it answers, and the ladder of actions it answers them with."""
-
-    name: str = Field(strict=True, min_length=1, max_length=100)
-    on: Modes
-    detector: str | None = None
-    """Answers only this detector's verdicts; None for every detector's."""
-    min_confidence: float = Field(default=0.0, strict=True, ge=0, le=1)
-    min_severity: Severity = Severity.INFO
-    cooldown: Annotated[Cooldown | None, BeforeValidator(_read_cooldown)] = None
-    ladder: tuple[RungSource, ...] = Field(min_length=1)
-
-    @field_validator("detector")
-    @classmethod
-    def _detector_exists(cls, value: str | None, info: ValidationInfo) -> str | None:
-        plugins = _plugins(info)
-        if plugins is None or value is None or value in plugins.detectors:
-            return value
-        raise refused(fault(unknown("detector", value, plugins.detectors)))
-
-    @model_validator(mode="after")
-    def _detector_finds_the_modes(self, info: ValidationInfo) -> Self:
-        plugins = _plugins(info)
-        if plugins is None or self.detector is None:
-            return self
-        mode = plugins.detectors[self.detector].failure_mode
-        if strays := [shown(str(other)) for other in self.on if other != mode]:
-            reason = f"{self.detector!r} finds only {str(mode)!r}, never {' or '.join(strays)}"
-            raise refused(fault(reason, ("detector",)))
-        return self
-
-    def covers(self, other: Rule) -> bool:
-        """Whether it matches every verdict that `other` matches."""
-        ranks = list(Severity)
-        return (
-            set(self.on) >= set(other.on)
-            and self.detector in (None, other.detector)
-            and self.min_confidence <= other.min_confidence
-            and ranks.index(self.min_severity) <= ranks.index(other.min_severity)
-        )
-
-
-class Policy(_Part):
+class Policy(Part):
     """What to do for which verdict. The first rule that matches decides."""
 
     version: Literal[1]
+    include: tuple[str, ...] = ()
+    """Policies that this one builds on. They are merged where the file is read, so a policy
+    that is in use has none."""
     mode: Mode = Mode.ACT
     limits: Limits = Limits()
+    store: StoreAbsence = StoreAbsence()
+    files: FilesMode | None = None
+    """None: checkpoints are taken where a rung restores files, since they cost something."""
+    judge: Opinions | None = None
+    """Who is asked for second opinions; None: nobody."""
+    risk: RiskUse = RiskUse()
+    """What is made of a session's learned risk."""
     detectors: Mapping[str, SerializeAsAny[DetectorConfig]] = Field(
         default_factory=dict, validate_default=True
     )
     """One configuration for every known detector: the file's, else the defaults."""
+    escalation: Mapping[TargetName, Target] = Field(default_factory=dict)
+    """Who can be told, by name."""
     rules: tuple[Rule, ...] = Field(min_length=1)
+
+    def answers(self, mode: FailureMode) -> bool:
+        """Whether something is done about failures of this mode, whoever finds them."""
+        return any(self.acts(rule) and rule.answers(mode) for rule in self.rules)
+
+    def acts(self, rule: Rule | None) -> bool:
+        """Whether what a rule decides is done; None: what a limit decides."""
+        mode = rule.mode if rule is not None and rule.mode is not None else self.mode
+        return mode is Mode.ACT
+
+    @property
+    def checkpoints_files(self) -> bool:
+        """Whether checkpoints of the agent's files are taken."""
+        if self.files is not None:
+            return self.files is FilesMode.CHECKPOINTS
+        return any(
+            self.acts(rule) and _restores_files(rung)
+            for rule, _, rung in self.rungs()
+            if rule is None or rule.enabled
+        )
+
+    def rungs(self) -> Iterator[tuple[Rule | None, Loc, Rung]]:
+        """Every step, with its rule (None for a limit's) and its place."""
+        for number, rule in enumerate(self.rules):
+            for step, rung in enumerate(rule.ladder):
+                yield rule, ("rules", number, "ladder", step), rung
+        for name, limit in self.limits:
+            if isinstance(limit, Limit | Budget) and limit.then is not None:
+                yield None, ("limits", name, "then"), limit.then
+
+    @model_validator(mode="after")
+    def _has_the_files_it_restores(self) -> Self:
+        if self.files is not FilesMode.OFF:
+            return self
+        places = [place for _, place, rung in self.rungs() if _restores_files(rung)]
+        if places:
+            reason = f"{_path(places[0])} restores files, which takes 'checkpoints'"
+            raise refused(fault(reason, ("files",)))
+        return self
+
+    @model_validator(mode="after")
+    def _every_ladder_ends(self) -> Self:
+        faults = []
+        for rule, place, rung in self.rungs():
+            if rung.until is None or rule is None:
+                continue
+            interrupted = FailureMode.INTERRUPTION in rule.on
+            bounds = {"resumptions": self.limits.resumptions} if interrupted else {}
+            if set(rule.on) - {FailureMode.INTERRUPTION}:
+                bounds["interventions"] = self.limits.interventions
+            faults += [
+                fault(f"might go on for ever: set limits.{name}", (*place, rung.action, "until"))
+                for name, limit in bounds.items()
+                if limit is None
+            ]
+        if faults:
+            raise refused(*faults)
+        return self
+
+    @model_validator(mode="after")
+    def _names_whom_it_tells(self, info: ValidationInfo) -> Self:
+        plugins = plugins_of(info)
+        steps = [(place, rung) for _, place, rung in self.rungs()]
+        if plugins is not None and (faults := untold(self.escalation, steps, plugins)):
+            raise refused(*faults)
+        return self
+
+    @model_validator(mode="after")
+    def _has_the_judge_it_waits_for(self) -> Self:
+        for index, rule in enumerate(self.rules):
+            if rule.detector == JUDGE and self.judge is None:
+                reason = "asks for the judge's verdicts, and the policy has no 'judge'"
+                raise refused(fault(reason, ("rules", index, "detector")))
+        return self
 
     @field_validator("version", mode="before")
     @classmethod
@@ -287,7 +177,7 @@ class Policy(_Part):
     @field_validator("detectors", mode="before")
     @classmethod
     def _configure_detectors(cls, value: object, info: ValidationInfo) -> object:
-        plugins = _plugins(info)
+        plugins = plugins_of(info)
         if plugins is None:
             return value
         settings = {} if value is None else value
@@ -300,20 +190,28 @@ class Policy(_Part):
     def _every_rule_counts(
         cls, value: object, handler: ValidatorFunctionWrapHandler
     ) -> tuple[Rule, ...]:
-        repeated = _repeated_names(value)
+        repeated = repeated_names(value)
         try:
             rules: tuple[Rule, ...] = handler(value)
         except ValidationError as error:
             raise refused(*repeated, *faults_in(error, cls)) from None
-        if faults := [*repeated, *_unreachable(rules)]:
+        if faults := [*repeated, *unreachable(rules)]:
             raise refused(*faults)
         return rules
+
+
+def _restores_files(rung: Rung) -> bool:
+    return any(option.params.restores_files for option in rung.options)
+
+
+def _path(place: Loc) -> str:
+    return "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in place)[1:]
 
 
 def _configurations(
     settings: Mapping[str, object], detectors: Mapping[str, type[Detector]]
 ) -> dict[str, DetectorConfig]:
-    faults = [
+    faults: list[InitErrorDetails] = [
         fault(unknown("detector", name, detectors), (name,), "key")
         for name in settings
         if name not in detectors
@@ -325,31 +223,9 @@ def _configurations(
             faults.append(fault(f"must be a mapping, such as {{enabled: {shown(value)}}}", (name,)))
             continue
         try:
-            configs[name] = _plugin_settings(name, detector.Config, value)
+            configs[name] = plugin_settings((name,), detector.Config, value)
         except ValidationError as error:
             faults += faults_in(error, detector.Config)
     if faults:
         raise refused(*faults)
     return configs
-
-
-def _repeated_names(rules: object) -> list[InitErrorDetails]:
-    faults: list[InitErrorDetails] = []
-    first: dict[str, int] = {}
-    for index, rule in enumerate(rules if isinstance(rules, (list, tuple)) else ()):
-        name = rule.get("name") if isinstance(rule, dict) else getattr(rule, "name", None)
-        if isinstance(name, str) and first.setdefault(name, index) != index:
-            reason = f"{shown(name)} is already the name of rules[{first[name]}]"
-            faults.append(fault(reason, (index, "name")))
-    return faults
-
-
-def _unreachable(rules: tuple[Rule, ...]) -> list[InitErrorDetails]:
-    """Rules that never decide, since an earlier one takes every verdict they match."""
-    faults: list[InitErrorDetails] = []
-    for index, rule in enumerate(rules):
-        earlier = next((other for other in rules[:index] if other.covers(rule)), None)
-        if earlier is not None:
-            reason = f"never decides: {shown(earlier.name)} comes first and takes all it matches"
-            faults.append(fault(reason, (index,)))
-    return faults

@@ -1,82 +1,59 @@
 """`SupervisedAgent`: one agent on the Claude Agent SDK, driven and steered.
 
-It follows the SDK's messages from process to process and passes them on as one stream,
-and it is the `AgentControl` that recovery actions steer the agent by.
+It is what a caller talks to: `connect`, `query`, `go_on`, `drain`, `disconnect`. The work
+is done by its parts:
 
-An action that ends the agent's turn takes it over: no further tool call starts, running
-ones may end, the SDK is interrupted, and when its result arrives the action's own prompt
-follows, in the same process or in a fork. The interrupted part's result is kept from the
-caller, whose turn is still open.
+- `Turn`: what the caller asked for, from the prompt to its one result.
+- `Driver`: follows the SDK's messages from process to process.
+- `Passage`: passes them on as one stream.
+- `Actions`: runs what was decided; `Control` is what an action can do to the agent.
+- `Takeovers`: an action ends the agent's turn and begins another part of it.
+- `Outages`: the infrastructure ended a part of the turn, and the policy has it go on.
+- `Continuation`, `Steering`: how it goes on, and in which process.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
-from claude_agent_sdk import (
-    ClaudeAgentOptions,
-    ClaudeSDKClient,
-    Message,
-    MirrorErrorMessage,
-    ResultMessage,
-    SystemMessage,
-    TextBlock,
-    ToolResultBlock,
-    Transport,
-    UserMessage,
-)
+from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient
 
 from supervisor.core.action import Capability
-from supervisor.core.checkpoint import Checkpoint
 from supervisor.core.decision import Decision
-from supervisor.core.feedback import addressed
+from supervisor.core.interruption import Failure, GoOn, Interruption
 from supervisor.core.session import SessionState
-from supervisor.core.verdict import Verdict
-from supervisor.errors import ActionError, SupervisorError
-from supervisor.runtime import registry
+from supervisor.errors import Drained, SupervisorError
+from supervisor.runtime.actions import Actions
 from supervisor.runtime.boundary import Boundary
-from supervisor.runtime.feed import Feed
-from supervisor.runtime.keeper import agent_process, kept, kill_tree
-from supervisor.runtime.ledger import Ledger
+from supervisor.runtime.changes import Changes
+from supervisor.runtime.continuation import Continuation
+from supervisor.runtime.control import Control
+from supervisor.runtime.driver import Driver
+from supervisor.runtime.escalation import Escalations
+from supervisor.runtime.feed import Feed, user_message
+from supervisor.runtime.filekeeping import FileKeeping
+from supervisor.runtime.opening import DRAINED
+from supervisor.runtime.outages import Outages, Recover
 from supervisor.runtime.outbox import Outbox
+from supervisor.runtime.passage import Passage
+from supervisor.runtime.process import AgentProcess, patience
+from supervisor.runtime.steering import Fork, Steering
 from supervisor.runtime.supervision import Supervision
+from supervisor.runtime.takeover import Takeovers
+from supervisor.runtime.turn import Turn
 
 __all__ = ["SupervisedAgent"]
-
-log = logging.getLogger(__name__)
-
-TOOL_GRACE_SECONDS = 30.0
-"""How long an action waits for running tool calls before it interrupts them."""
 
 LEAVING_SECONDS = 3.0
 """How long an agent that is left in the midst of a turn may take to stop by itself."""
 
+FLUSHING_SECONDS = 3.0
+"""What of a drain's time is kept for ending the process and writing down its last words."""
+
 Prompts = AsyncIterable[dict[str, Any]]
-Fork = Callable[[Checkpoint], Awaitable[str]]
-
-
-class _TurnOver(ActionError):
-    """The turn ended by itself before the action could take it over."""
-
-
-def _future() -> asyncio.Future[None]:
-    return asyncio.get_running_loop().create_future()
-
-
-@dataclass(eq=False)
-class _Takeover:
-    """An action on its way to end the agent's turn and begin another."""
-
-    kind: Literal["prompt", "branch", "stop"]
-    text: str
-    checkpoint: Checkpoint | None = None
-    interrupted: bool = False
-    done: asyncio.Future[None] = field(default_factory=_future)
 
 
 class SupervisedAgent:
@@ -86,72 +63,139 @@ class SupervisedAgent:
         self,
         *,
         session_id: str,
-        sdk_session_id: str,
-        options: ClaudeAgentOptions,
-        transport: Transport | None,
+        process: AgentProcess,
         supervision: Supervision,
         boundary: Boundary,
+        files: FileKeeping,
         outbox: Outbox,
+        escalations: Escalations,
         fork: Fork,
+        recover: Recover,
     ) -> None:
-        """`session_id` is the one that the caller sees. `fork(checkpoint)` makes a fork and
-        returns its SDK session id."""
-        self.options = options
-        self.state = SessionState.RUNNING
-        self.state_reason = ""
-        self._seen_id = session_id
-        self._sdk_id = sdk_session_id
-        self._can_branch = transport is None
+        """`session_id` is the one that the caller sees."""
+        self._session_id = session_id
+        self._process = process
         self._supervision = supervision
         self._boundary = boundary
-        self._outbox = outbox
-        self._fork = fork
-        self._inner = _client(options, transport)
-        self._feed: Feed | None = None
-        self._ledger = Ledger()
-        self._takeover: _Takeover | None = None
-        self._turn_open = False
-        self._quiet = False
-        self._switching = asyncio.Lock()
-        self._actions: set[asyncio.Task[None]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._files = files
+        self._escalations = escalations
+        self._passage = passage = Passage(outbox, process, session_id)
+        self._actions = actions = Actions(supervision)
+        self._turn = turn = Turn(process, supervision, boundary, actions, passage)
+        steering = Steering(process, supervision, files, turn.ledger, passage, fork)
+        takeovers = Takeovers(turn, process, boundary, steering, actions)
+        self._continuation = continuation = Continuation(supervision, steering)
+        self._outages = outages = Outages(
+            turn, process, supervision, boundary, actions, continuation, recover
+        )
+        self._driver = Driver(turn, process, supervision, boundary, passage, takeovers, outages)
+        self._control = Control(
+            process,
+            supervision,
+            boundary,
+            takeovers,
+            outages,
+            escalations,
+            Changes(process, supervision, steering),
+            actions,
+        )
+        self._ending_feed: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> SessionState:
+        """How the session stands."""
+        return self._turn.state
+
+    @property
+    def state_reason(self) -> str:
+        """Why it stands so; may be empty."""
+        return self._turn.state_reason
 
     @property
     def inner(self) -> ClaudeSDKClient:
         """The SDK client of the process the agent is in now."""
-        return self._inner
+        return self._process.client
+
+    @property
+    def options(self) -> ClaudeAgentOptions:
+        """What the agent's next process starts with."""
+        return self._process.options
+
+    @options.setter
+    def options(self, options: ClaudeAgentOptions) -> None:
+        """Change what the next process starts with."""
+        self._process.options = options
 
     # What the caller does.
 
     async def connect(self, prompt: str | Prompts | None) -> None:
         """Start the agent, as `ClaudeSDKClient.connect` does."""
+        feed = None
         if isinstance(prompt, AsyncIterable):
-            self._feed = Feed(prompt, self._begin_turn)
-            await self._inner.connect(self._feed.messages())
-            self._spawn(self._end_feed_when_exhausted(self._feed))
-        else:
-            if prompt is not None:
-                self._begin_turn()
-            await self._inner.connect(prompt)
-        self._spawn(self._drive())
+            feed = Feed(prompt, self._begin_turn, self._supervision.asks)
+        await self._process.begin(feed)
+        if feed is not None:
+            self._ending_feed = asyncio.create_task(self._end_when_exhausted(feed))
+        elif isinstance(prompt, str):
+            self._begin_turn()
+            await self._process.send(await self._supervision.asks(_from_caller(prompt)))
+        self._driver.start()
+        self._boundary.listening.start()
 
     async def query(self, prompt: str | Prompts, session_id: str) -> None:
         """Send a prompt, as `ClaudeSDKClient.query` does."""
         if isinstance(prompt, str):
-            await self._send(prompt, session_id)
+            await self._send(_from_caller(prompt, session_id), session_id)
             return
         async for message in prompt:
-            await self._send(_only(message), session_id)
+            await self._send(message, session_id)
 
-    async def _send(self, prompt: str | Prompts, session_id: str) -> None:
-        if self.state is SessionState.ABORTED:
-            raise SupervisorError(
-                f"the policy stopped this session: {self.state_reason}. "
-                "Resume it in a new client to go on."
-            )
-        async with self._switching:
+    async def go_on(
+        self,
+        failure: Failure | None,
+        transcript: str,
+        *,
+        insist: bool,
+        restore_files: bool | None,
+    ) -> Interruption:
+        """Go on with the last turn of `transcript`, which another process left behind: see
+        `SupervisedClient.go_on`."""
+        async with self._turn.switching:
+            self._continuation.postscript = await self._files.on_resume(restore_files)
             self._begin_turn()
-            await self._inner.query(prompt, session_id)
+            goes_on = await self._outages.ride_out(failure, transcript, insist=insist)
+        interruption = self._outages.newest.interruption if self._outages.newest else None
+        if goes_on and interruption is not None:
+            return interruption
+        if self._turn.is_drained:
+            raise Drained(f"session {self._session_id} was drained before it went on")
+        reason = self._outages.why_not()
+        paused = interruption is not None and interruption.go_on is GoOn.PAUSE
+        await self._turn.break_off(SessionState.CLOSED if paused else SessionState.BROKEN, reason)
+        if interruption is None or interruption.retryable:
+            raise SupervisorError(f"session {self._session_id} cannot be gone on with: {reason}")
+        return interruption
+
+    async def drain(self, within: float) -> None:
+        """Let go of the session in good order, in at most `within` seconds: see
+        `SupervisedClient.drain`."""
+        turn = self._turn
+        if turn.is_open and self._outages.now is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, within - FLUSHING_SECONDS)):
+                    await self._standstill()
+        if not turn.is_open:
+            return
+        turn.is_drained = True
+        turn.stand(SessionState.RUNNING, f"{DRAINED}: its worker was told to stop")
+        turn.let_go("the worker was told to stop")
+        self._actions.cancel()
+        grace = patience(amid_call=self._boundary.is_running)
+        await self._process.end(grace=min(FLUSHING_SECONDS / 2, grace))
+        await self._supervision.settled()
+        turn.is_open = False
+        told = f"session {self._session_id} was drained; `lucid resume {self._session_id}` goes on"
+        self._passage.end(Drained(told))
 
     async def disconnect(self) -> None:
         """Stop the agent, as `ClaudeSDKClient.disconnect` does.
@@ -159,293 +203,86 @@ class SupervisedAgent:
         One in the midst of a turn is interrupted first: left to itself, the CLI works on
         for five seconds after its input has ended, and nobody supervises or records it.
         """
-        turn_was_open, self._turn_open = self._turn_open, False
-        for task in self._tasks | self._actions:
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._actions, return_exceptions=True)
-        if self._feed is not None:
-            await self._feed.close()
+        turn = self._turn
+        turn_was_open, turn.is_open = turn.is_open, False
+        await self._put_down_work()
         if turn_was_open:
             with suppress(Exception):  # the SDK raises bare Exception; it may be gone, too
                 async with asyncio.timeout(LEAVING_SECONDS):
-                    await self._inner.interrupt()
-        await self._inner.disconnect()
-        if self.state is SessionState.RUNNING:
-            self.state = SessionState.CLOSED
-        await self._supervision.finish()
-        await asyncio.gather(*self._actions, return_exceptions=True)
-        await self._supervision.conclude(self.state, self.state_reason)
-
-    # What actions do (`AgentControl`).
-
-    def capabilities(self, agent_id: str | None) -> frozenset[Capability]:
-        """Everything for the main agent, but that a custom transport cannot be started
-        anew. A subagent can only be told something: it is not ours to end its parent."""
-        if agent_id is not None:
-            return frozenset({Capability.ADD_CONTEXT})
-        if not self._can_branch:
-            return frozenset(Capability) - {Capability.BRANCH}
-        return frozenset(Capability)
-
-    def checkpoint_before(self, verdict: Verdict) -> Checkpoint | None:
-        """The last place before the verdict's onset to resume from."""
-        return self._supervision.checkpoint_before(verdict)
-
-    async def add_context(self, decision: Decision, text: str) -> None:
-        """Queue `text` for the next tool boundary."""
-        self._boundary.add_context(decision, text)
-
-    async def prompt(self, decision: Decision, text: str) -> None:
-        """End the turn, then send `text`."""
-        # The CLI counts --max-turns anew for each prompt; a fork gets what is left.
-        newest = self._supervision.last_checkpoint(self._sdk_id)
-        if self.options.max_turns is not None and self._can_branch and newest is not None:
-            await self._take_over(_Takeover("branch", text, newest))
+                    await self.inner.interrupt()
+        await self.inner.disconnect()
+        await self._files.close()
+        if turn.is_drained:
+            await self._supervision.leave()
         else:
-            await self._take_over(_Takeover("prompt", text))
-
-    async def branch(self, decision: Decision, checkpoint: Checkpoint, text: str) -> None:
-        """End the turn, then go on from `checkpoint` with `text`."""
-        await self._take_over(_Takeover("branch", text, checkpoint))
+            if turn.state is SessionState.RUNNING:
+                turn.stand(SessionState.CLOSED)
+            await self._supervision.finish()
+        await self._actions.settled()
+        await self._escalations.close()
+        await self._supervision.conclude(turn.state, turn.state_reason)
 
     async def lose(self, error: Exception) -> None:
         """Another worker has the session: end the agent at once, and tell the caller."""
-        self.state, self.state_reason = SessionState.BROKEN, str(error)
-        self._turn_open = False
-        self._outbox.end(error)
-        self._abandon(str(error))
-        process = agent_process(self._inner)
-        if process is not None:
-            await kill_tree(process, grace=0.0)
+        self._turn.stand(SessionState.BROKEN, str(error))
+        self._turn.is_open = False
+        self._passage.end(error)
+        self._turn.let_go(str(error))
+        await self._process.kill(grace=0.0)
 
-    async def stop(self, decision: Decision, reason: str) -> None:
-        """End the turn for good."""
-        await self._take_over(_Takeover("stop", reason))
+    # What the supervision decides.
+
+    def capabilities(self, agent_id: str | None) -> frozenset[Capability]:
+        """What can be done to an agent now."""
+        return self._control.capabilities(agent_id)
 
     def act(self, decision: Decision) -> None:
         """Start a decision's action."""
-        task = asyncio.create_task(self._perform(decision))
-        self._actions.add(task)
-        task.add_done_callback(self._actions.discard)
-
-    async def _perform(self, decision: Decision) -> None:
-        kind = registry.actions()[decision.action or ""]
-        try:
-            params = kind.Params.model_validate(decision.params)
-            result = await kind().run(decision, params, self)
-        except _TurnOver as error:
-            await self._supervision.action_superseded(decision, str(error))
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            await self._supervision.action_failed(decision, error)
-        else:
-            self._supervision.acted(decision, result.detail)
-
-    async def _take_over(self, takeover: _Takeover) -> None:
-        if not self._turn_open:
-            raise _TurnOver("the turn ended first")
-        if self._takeover is not None:
-            raise ActionError("another action is taking the turn over")
-        self._takeover = takeover
-        halting = asyncio.create_task(self._halt(takeover))
-        try:
-            await takeover.done
-        finally:
-            halting.cancel()
-            self._takeover = None
-            self._boundary.reopen()
-
-    async def _halt(self, takeover: _Takeover) -> None:
-        await self._boundary.close(TOOL_GRACE_SECONDS)
-        takeover.interrupted = True
-        try:
-            await self._inner.interrupt()
-        except Exception as error:  # noqa: BLE001 - the SDK raises bare Exception here
-            if not takeover.done.done():
-                takeover.done.set_exception(ActionError(f"cannot interrupt the agent: {error}"))
-
-    # What the agent does.
-
-    async def _drive(self) -> None:
-        """Follow the agent from process to process until its last message."""
-        try:
-            while await self._follow(self._inner):
-                continue
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
-            if self._turn_open:
-                self.state, self.state_reason = SessionState.BROKEN, str(error).split("\n")[0]
-            self._abandon("the agent's process failed")
-            self._outbox.end(error)
-        else:
-            self._abandon("the agent's process ended")
-            self._outbox.end()
-
-    async def _follow(self, inner: ClaudeSDKClient) -> bool:
-        """Pass one process's messages on; returns whether another process follows."""
-        async for message in inner.receive_messages():
-            if isinstance(message, ResultMessage):
-                await self._ended(message)
-                if inner is not self._inner:
-                    return True
-                continue
-            self._note_results(message)
-            if not self._is_our_doing(message):
-                await self._outbox.put(self._as_seen(message))
-            if isinstance(message, MirrorErrorMessage):
-                await self._supervision.note("store", "the SDK gave up mirroring some entries")
-        return False
-
-    def _note_results(self, message: Message) -> None:
-        # A call that is denied, or fails before it runs, has no hook after it.
-        if isinstance(message, UserMessage) and isinstance(message.content, list):
-            for block in message.content:
-                if isinstance(block, ToolResultBlock):
-                    self._boundary.ended(block.tool_use_id)
-
-    async def _ended(self, result: ResultMessage) -> None:
-        await self._supervision.settled()
-        takeover = self._takeover
-        if takeover is None or not (takeover.interrupted and _was_aborted(result)):
-            await self._end_turn(result)
-            return
-        if takeover.kind == "stop":
-            self.state, self.state_reason = SessionState.ABORTED, takeover.text
-            takeover.done.set_result(None)
-            await self._end_turn(result)
-            return
-        self._ledger.absorb(result)
-        async with self._switching:
-            await self._carry_out(takeover)
-
-    async def _carry_out(self, takeover: _Takeover) -> None:
-        try:
-            if takeover.checkpoint is not None:
-                await self._branch(takeover.checkpoint, takeover.text)
-            else:
-                await self._say(takeover.text)
-        except Exception as error:  # noqa: BLE001 - nothing may leave the agent halted
-            takeover.done.set_exception(ActionError(str(error)))
-            await self._say(addressed("You were interrupted by mistake. Go on with the task."))
-        else:
-            takeover.done.set_result(None)
-        # Let the action finish before the agent's next message is read.
-        await asyncio.gather(*self._actions, return_exceptions=True)
-
-    async def _say(self, text: str) -> None:
-        self._quiet = True
-        if self._feed is not None:
-            await self._feed.say(text)
-        else:
-            await self._inner.query(text)
-
-    async def _branch(self, checkpoint: Checkpoint, text: str) -> None:
-        fork = await self._fork(checkpoint)
-        options = replace(
-            self.options,
-            resume=fork,
-            session_id=None,
-            fork_session=False,
-            continue_conversation=False,
-            resume_session_at=None,
-            resume_drops_turn=None,
-        )
-        if options.max_turns is not None:
-            options = replace(options, max_turns=max(1, options.max_turns - self._ledger.turns))
-        inner = _client(options)
-        await inner.connect(self._feed.messages() if self._feed is not None else None)
-        former, self._inner, self._sdk_id = self._inner, inner, fork
-        self._ledger.process_ended()
-        await self._supervision.moved(fork)
-        await former.disconnect()
-        await self._say(text)
-
-    async def _end_turn(self, result: ResultMessage) -> None:
-        self._turn_open = False
-        self._abandon("the turn ended first")
-        await asyncio.gather(*self._actions, return_exceptions=True)
-        for decision in self._boundary.withdraw_context():
-            await self._supervision.action_superseded(
-                decision, "the turn ended before the agent called a tool"
-            )
-        stopped = self.state is SessionState.ABORTED
-        await self._supervision.turn_ended("the session was stopped" if stopped else None)
-        if not self._supervision.seq:
-            await self._supervision.note(
-                "ingest", "no transcript entry arrived: this session is not supervised"
-            )
-        if not stopped:
-            self.state, self.state_reason = _conclusion(result, self._supervision.unresolved)
-        await self._supervision.conclude(self.state, self.state_reason)
-        await self._outbox.put(self._as_seen(self._ledger.whole(result)))
-        if self._feed is not None and (self._feed.exhausted.is_set() or stopped):
-            await self._feed.end()
+        self._actions.start(decision, self._control)
 
     def _begin_turn(self) -> None:
-        self._turn_open = True
-        self.state, self.state_reason = SessionState.RUNNING, ""
+        self._turn.begin()
+        self._files.turn_began()
+        self._driver.heard()
 
-    def _abandon(self, reason: str) -> None:
-        """Let go of a takeover that the agent forestalled."""
-        if self._takeover is not None and not self._takeover.done.done():
-            self._takeover.done.set_exception(_TurnOver(reason))
+    async def _send(self, message: dict[str, Any], session_id: str) -> None:
+        if self._turn.is_stopped:
+            waits = self._turn.state is SessionState.PAUSED
+            stopped = "paused this session until a person says how to go on" if waits else "stopped"
+            raise SupervisorError(
+                f"the policy {stopped}: {self.state_reason}. Resume it in a new client to go on."
+            )
+        async with self._turn.switching:
+            self._begin_turn()
+            await self._process.send(await self._supervision.asks(message), session_id)
 
-    async def _end_feed_when_exhausted(self, feed: Feed) -> None:
+    async def _end_when_exhausted(self, feed: Feed) -> None:
         await feed.exhausted.wait()
-        if not self._turn_open:
+        if not self._turn.is_open:
             await feed.end()
 
-    def _is_our_doing(self, message: Message) -> bool:
-        """Messages that only show how Lucid took a turn over or began the next part."""
-        if self._quiet and isinstance(message, SystemMessage):
-            if message.subtype == "init":
-                self._quiet = False
-                return True
-            return message.subtype == "session_title_changed"
-        return (
-            self._takeover is not None
-            and isinstance(message, UserMessage)
-            and isinstance(message.content, list)
-            and any(
-                isinstance(block, TextBlock)
-                and block.text.startswith("[Request interrupted by user")
-                for block in message.content
-            )
-        )
+    async def _standstill(self) -> None:
+        """Return once the agent stands at a tool boundary, or its turn is over."""
+        waits = [
+            asyncio.create_task(self._boundary.drain()),
+            asyncio.create_task(self._turn.over()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
-    def _as_seen(self, message: Message) -> Message:
-        """The message under the one session id that the caller knows."""
-        if self._sdk_id == self._seen_id:
-            return message
-        if isinstance(message, SystemMessage) and message.data.get("session_id") == self._sdk_id:
-            message.data["session_id"] = self._seen_id
-        if getattr(message, "session_id", None) == self._sdk_id:
-            message.session_id = self._seen_id  # type: ignore[union-attr] # asked just above
-        return message
-
-    def _spawn(self, work: Any) -> None:
-        self._tasks.add(asyncio.create_task(work))
+    async def _put_down_work(self) -> None:
+        if self._ending_feed is not None:
+            self._ending_feed.cancel()
+        self._actions.cancel()
+        await self._driver.stop()
+        await self._boundary.listening.stop()
+        await self._actions.settled()
+        if self._process.feed is not None:
+            await self._process.feed.close()
 
 
-def _client(options: ClaudeAgentOptions, transport: Transport | None = None) -> ClaudeSDKClient:
-    """A client whose agent dies with this process, whatever ends it."""
-    return ClaudeSDKClient(options if transport is not None else kept(options), transport)
-
-
-async def _only(message: dict[str, Any]) -> Prompts:
-    yield message
-
-
-def _was_aborted(result: ResultMessage) -> bool:
-    if result.terminal_reason is None:
-        return result.is_error
-    return result.terminal_reason.startswith("aborted")
-
-
-def _conclusion(result: ResultMessage, unresolved: bool) -> tuple[SessionState, str]:
-    """How the session stands after the agent's result, as far as Lucid knows."""
-    if result.api_error_status is not None or result.terminal_reason == "api_error":
-        return SessionState.BROKEN, f"the model's service failed ({result.api_error_status})"
-    if result.is_error:
-        return SessionState.GAVE_UP, result.terminal_reason or result.subtype
-    if unresolved:
-        return SessionState.GAVE_UP, "the agent finished with a failure unresolved"
-    return SessionState.REACHED, ""
+def _from_caller(prompt: str, session_id: str = "default") -> dict[str, Any]:
+    return {**user_message(prompt), "session_id": session_id}

@@ -8,7 +8,7 @@ about to be taken over is held before it starts another call, so that none is cu
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,15 +17,21 @@ from typing import cast
 import msgspec
 from claude_agent_sdk import ClaudeAgentOptions, HookContext, HookInput, HookJSONOutput, HookMatcher
 
+from supervisor.core.action import Denial
 from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
-from supervisor.errors import StoreError
+from supervisor.errors import LeaseLost
+from supervisor.runtime.denials import Denials
+from supervisor.runtime.filekeeping import FileKeeping
+from supervisor.runtime.listening import Listening
+from supervisor.runtime.protection import Protection
+from supervisor.runtime.stopping import STOP_SECONDS, Stopping
+from supervisor.runtime.stops import decides_on_stops
 from supervisor.runtime.supervision import Supervision
 from supervisor.store.codec import encode
+from supervisor.store.spool import SpooledStore
 
 __all__ = ["Boundary"]
-
-log = logging.getLogger(__name__)
 
 CATCH_UP_SECONDS = 0.5
 """How long a call may wait for the transcript while an action's outcome is open. The
@@ -33,38 +39,78 @@ mirror runs about 0.1 s behind the agent (measured on CLI 2.1.330)."""
 
 HOLD_SECONDS = 45.0
 """How long a call is held for an interrupt that is on its way; then it is denied. Longer
-than running calls are waited for, shorter than the SDK's 60 s limit for a hook."""
+than running calls are waited for."""
+
+
+_STOPS_REFUSED = "CLAUDE_CODE_STOP_HOOK_BLOCK_CAP"
+"""How often in a row the CLI lets a hook keep the agent at work: 8 by default, 0 for no limit
+(CLI 2.1.330). The policy has limits of its own."""
 
 
 class Boundary:
     """The tool boundaries of one session's agents."""
 
-    def __init__(self, supervision: Supervision) -> None:
+    def __init__(
+        self,
+        supervision: Supervision,
+        store: SpooledStore | None = None,
+        files: FileKeeping | None = None,
+    ) -> None:
+        """`store` is where the supervision writes, if it can be away; `files` hears of calls."""
         self._supervision = supervision
+        self._files = files
+        self._protection = Protection(supervision, store)
+        self._pausing = 0
         self._context: dict[str | None, list[tuple[Decision, str]]] = {}
+        self._news: dict[str | None, list[str]] = {}
+        self._denials = Denials(supervision.is_pending, supervision.shown)
         self._running: set[str] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._open = asyncio.Event()
         self._open.set()
+        self._held = asyncio.Event()
+        self._draining = False
+        self.listening = Listening(supervision, store)
+        """What people say meanwhile."""
+        self.stopping = Stopping(supervision, self.listening)
+        """The moment before a turn's end."""
 
     def hooked(self, options: ClaudeAgentOptions) -> ClaudeAgentOptions:
         """The options with this boundary's hooks beside the caller's own."""
+        env = options.env
         hooks = {event: list(matchers) for event, matchers in (options.hooks or {}).items()}
-        hooks.setdefault("PreToolUse", []).append(HookMatcher(hooks=[self._before]))
+        longest = self._protection.longest_pause.total_seconds() + 2 * HOLD_SECONDS
+        before = HookMatcher(hooks=[self._before], timeout=longest)
+        hooks.setdefault("PreToolUse", []).append(before)
         for event in ("PostToolUse", "PostToolUseFailure"):
             hooks.setdefault(event, []).append(HookMatcher(hooks=[self._after]))
-        return replace(options, hooks=hooks)
+        if decides_on_stops(self._supervision.policy):
+            leave = HookMatcher(hooks=[self.stopping.asked], timeout=STOP_SECONDS)
+            hooks.setdefault("Stop", []).append(leave)
+            env = {_STOPS_REFUSED: "0", **env}
+        return replace(options, hooks=hooks, env=env)
 
     def add_context(self, decision: Decision, text: str) -> None:
         """Have `text` read beside the next tool result of the verdict's agent."""
         self._context.setdefault(decision.verdict.agent_id, []).append((decision, text))
         self._supervision.queued(decision)
 
+    def tell(self, agent_id: str | None, text: str) -> None:
+        """Have an agent read beside its next tool result what was done to another; nothing
+        depends on whether it does."""
+        self._news.setdefault(agent_id, []).append(text)
+
+    def deny(self, decision: Decision, denial: Denial) -> None:
+        """Deny these calls of the verdict's agent from now on."""
+        self._denials.add(decision, denial)
+        self._supervision.queued(decision)
+
     def withdraw_context(self) -> list[Decision]:
         """Forget the texts that nothing was shown beside; returns whose they were."""
         decisions = [decision for texts in self._context.values() for decision, _ in texts]
         self._context.clear()
+        self._news.clear()
         return decisions
 
     async def close(self, within: float) -> bool:
@@ -78,31 +124,82 @@ class Boundary:
             return False
         return True
 
+    async def drain(self) -> None:
+        """Let no further call start, a subagent's neither, and return once the agent stands
+        still at a tool boundary: none of its calls runs, and one is held."""
+        self._draining = True
+        self._open.clear()
+        await self._held.wait()
+        await self._idle.wait()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a tool call of the main agent is under way."""
+        return bool(self._running)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether calls may have to wait here, so that the agent's silence is our doing."""
+        return not self._open.is_set() or self._pausing > 0 or self.stopping.is_open
+
     def ended(self, call_id: str) -> None:
         """A tool call has its result."""
+        if self._files is not None:
+            self._files.ended(call_id)
         self._running.discard(call_id)
         if not self._running:
             self._idle.set()
 
     def reopen(self) -> None:
         """Let calls start again; those that ran in the agent's former process are gone."""
+        if self._files is not None:
+            self._files.cut_off()
         self._running.clear()
         self._idle.set()
+        self._held.clear()
         self._open.set()
 
     async def _before(
         self, hook: HookInput, call_id: str | None, context: HookContext
     ) -> HookJSONOutput:
         call, agent_id = call_id or "", _agent_id(hook)
-        await self._write_intent(hook, call, agent_id)
         if self._supervision.is_watching(agent_id):
             await self._supervision.caught_up(call, CATCH_UP_SECONDS)
-        if agent_id is None:
-            if not await self._may_start():
-                return _deny("Lucid is about to bring this agent back: the call was not run.")
-            self._running.add(call)
-            self._idle.clear()
-        return self._shown("PreToolUse", call, agent_id)
+        intent = self._intent(hook, call, agent_id)
+        try:
+            refusal = self._denials.reason(intent) or await self._refusal(intent)
+        except LeaseLost as error:
+            refusal = f"Not run: {error}"
+        return self._shown("PreToolUse", call, agent_id) if refusal is None else _deny(refusal)
+
+    async def _refusal(self, intent: Intent) -> str | None:
+        """Let the call run, which returns None, or say why it may not."""
+        since = time.monotonic()
+        while True:
+            # Held before the intent is written: what never starts must not look as if it had.
+            if not await self._may_start(intent.agent_id):
+                return "Lucid is about to bring this agent back: the call was not run."
+            if intent.agent_id is None:
+                self._running.add(intent.call_id)
+                self._idle.clear()
+            if await self._protection.covers(intent):
+                if self._files is not None:
+                    await self._files.before(intent.call_id, intent.tool, intent.agent_id)
+                return None
+            self.ended(intent.call_id)
+            if not await self._pause(intent, since):
+                return await self._protection.refusal(intent)
+
+    async def _pause(self, intent: Intent, since: float) -> bool:
+        if intent.agent_id is None:
+            self._held.set()
+        self._pausing += 1
+        try:
+            return await self._protection.wait(since)
+        finally:
+            self._pausing -= 1
+            if self._open.is_set():
+                self._held.clear()
 
     async def _after(
         self, hook: HookInput, call_id: str | None, context: HookContext
@@ -111,8 +208,8 @@ class Boundary:
         self.ended(call)
         return self._shown(hook["hook_event_name"], call, _agent_id(hook))
 
-    async def _write_intent(self, hook: HookInput, call: str, agent_id: str | None) -> None:
-        intent = Intent(
+    def _intent(self, hook: HookInput, call: str, agent_id: str | None) -> Intent:
+        return Intent(
             session_id=self._supervision.session_id,
             call_id=call,
             tool=str(hook.get("tool_name")),
@@ -120,13 +217,12 @@ class Boundary:
             agent_id=agent_id,
             at=datetime.now(UTC),
         )
-        try:
-            await self._supervision.intend(intent)
-        except StoreError as error:
-            # Fail open for the agent, loudly for the operator.
-            log.error("session %s: intent not written: %s", intent.session_id, error)
 
-    async def _may_start(self) -> bool:
+    async def _may_start(self, agent_id: str | None) -> bool:
+        if self._open.is_set() or (agent_id is not None and not self._draining):
+            return True
+        if agent_id is None:
+            self._held.set()
         try:
             async with asyncio.timeout(HOLD_SECONDS):
                 await self._open.wait()
@@ -136,12 +232,15 @@ class Boundary:
 
     def _shown(self, event: str, call: str, agent_id: str | None) -> HookJSONOutput:
         queued = self._context.pop(agent_id, [])
-        texts = [item for item in queued if self._supervision.is_pending(item[0])]
+        pending = [item for item in queued if self._supervision.is_pending(item[0])]
+        said = self.listening.take() if agent_id is None else None
+        word = [] if said is None else [said]
+        texts = [*word, *(text for _, text in pending), *self._news.pop(agent_id, [])]
         if not texts:
             return {}
-        for decision, _ in texts:
+        for decision, _ in pending:
             self._supervision.shown(decision, call)
-        joined = "\n\n".join(text for _, text in texts)
+        joined = "\n\n".join(texts)
         output = {"hookSpecificOutput": {"hookEventName": event, "additionalContext": joined}}
         return cast("HookJSONOutput", output)
 

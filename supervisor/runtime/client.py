@@ -1,6 +1,6 @@
-"""`SupervisedClient` and `supervised_query`: the Agent SDK's own, under supervision.
+"""`SupervisedClient`: the Agent SDK's own client, under supervision.
 
-Drop-ins: the same options, the same messages, and no request to the model differs as
+A drop-in: the same options, the same messages, and no request to the model differs as
 long as no rule fires. What Lucid does appears in the stream as `SystemMessage`s with the
 subtypes `lucid_verdict`, `lucid_decision`, `lucid_outcome` and `lucid_incident`.
 """
@@ -8,13 +8,14 @@ subtypes `lucid_verdict`, `lucid_decision`, `lucid_outcome` and `lucid_incident`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 from uuid import uuid4
 
 import msgspec
@@ -28,7 +29,6 @@ from claude_agent_sdk import (
     PermissionMode,
     ResultMessage,
     SessionKey,
-    SessionStore,
     SessionStoreEntry,
     SystemMessage,
     Transport,
@@ -36,29 +36,40 @@ from claude_agent_sdk import (
 
 from supervisor.core.checkpoint import Checkpoint
 from supervisor.core.decision import Decision
+from supervisor.core.interruption import Interruption
 from supervisor.core.outcome import Outcome
 from supervisor.core.session import SessionState
-from supervisor.core.verdict import Verdict
+from supervisor.core.verdict import FailureMode, Verdict
 from supervisor.errors import LeaseLost
 from supervisor.metrics import METRICS
-from supervisor.policy.load import load_policy
+from supervisor.policy.load import Loaded, read_policy
 from supervisor.policy.model import Policy
+from supervisor.policy.reach import RunMode, out_of_reach
 from supervisor.runtime import registry
 from supervisor.runtime.agent import SupervisedAgent
+from supervisor.runtime.bearings import chooses, record_in
 from supervisor.runtime.boundary import Boundary
-from supervisor.runtime.feed import user_message
+from supervisor.runtime.escalation import Escalations
+from supervisor.runtime.filekeeping import FileKeeping
 from supervisor.runtime.fork import fork_at
 from supervisor.runtime.hold import Hold
 from supervisor.runtime.mirror import Mirror
-from supervisor.runtime.opening import Opening, take_history, where_to_begin
+from supervisor.runtime.opening import Opening, take_history, take_last_words, where_to_begin
+from supervisor.runtime.outages import announcing_waits
 from supervisor.runtime.outbox import Outbox
+from supervisor.runtime.process import AgentProcess
+from supervisor.runtime.protection import StoreNews
+from supervisor.runtime.reload import PolicyWatch
 from supervisor.runtime.supervision import Event, Supervision
 from supervisor.settings import read_settings
 from supervisor.store.codec import encode
 from supervisor.store.connect import store_at
 from supervisor.store.interface import Store
+from supervisor.store.spool import SpooledStore
 
-__all__ = ["SupervisedClient", "supervised_query"]
+__all__ = ["SupervisedClient"]
+
+log = logging.getLogger(__name__)
 
 _SUBTYPES: dict[type[Event], str] = {
     Verdict: "lucid_verdict",
@@ -73,6 +84,8 @@ class SupervisedClient:
     `policy` is a `Policy`, a file, or the name of a shipped one; `store` an open store,
     the path of an SQLite file or the address of a PostgreSQL database. Both default to the
     settings. A store that is not given open is opened on connect, closed on disconnect.
+    A policy that was read from a file is read again whenever the file changes. `labels` are
+    what its rules may ask for, beside those of the settings.
     """
 
     def __init__(
@@ -82,11 +95,14 @@ class SupervisedClient:
         *,
         policy: Policy | Path | str | None = None,
         store: Store | Path | str | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self.options = options if options is not None else ClaudeAgentOptions()
         self._transport = transport
         self._policy = policy
         self._store_given = store
+        self._labels = labels or {}
+        self._watching: asyncio.Task[None] | None = None
         self._store: Store | None = None
         self._opening: Opening | None = None
         self._agent: SupervisedAgent | None = None
@@ -95,6 +111,7 @@ class SupervisedClient:
         self._hold: Hold | None = None
         self._losing: asyncio.Task[None] | None = None
         self._outbox = Outbox()
+        self._left_in = ""
         self._connected_at = datetime.now(UTC)
 
     @property
@@ -110,35 +127,59 @@ class SupervisedClient:
 
     async def connect(self, prompt: str | AsyncIterable[dict[str, Any]] | None = None) -> None:
         """Start the agent. Raises `PolicyError`, `StoreError`, and what the SDK raises."""
-        policy = self._loaded_policy()
-        self._store = await self._opened_store()
+        loaded = self._loaded_policy()
+        policy = loaded.policy
+        self._store = store = await self._opened_store(policy)
         try:
-            self._agent = await self._supervised(policy, self._store)
+            self._agent = await self._supervised(policy, store)
             METRICS.open_sessions.inc()
             METRICS.last_progress.set_to_current_time()
             await self._agent.connect(prompt)
+            self._watch(loaded)
         except BaseException:
             await self.disconnect()
             raise
 
-    def _loaded_policy(self) -> Policy:
+    def _loaded_policy(self) -> Loaded:
         if isinstance(self._policy, Policy):
-            return self._policy
+            return Loaded(self._policy, ())
         source = self._policy if self._policy is not None else read_settings().policy
-        return load_policy(source, detectors=registry.detectors(), actions=registry.actions())
+        return read_policy(source, detectors=registry.detectors(), actions=registry.actions())
 
-    async def _opened_store(self) -> Store:
-        if isinstance(self._store_given, Store):
-            return self._store_given
-        store = store_at(self._store_given or read_settings().store)
+    def _watch(self, loaded: Loaded) -> None:
+        """Say what of the policy cannot be done here, and follow its files."""
+        supervision = self._supervision
+        assert supervision is not None
+        mode = RunMode.WRAPPER if self._transport is None else RunMode.TRANSPORT
+        for problem in out_of_reach(loaded.policy, mode, actions=registry.actions()):
+            log.warning("policy: %s", problem)
+        if loaded.files:
+            watch = PolicyWatch(
+                loaded, supervision.use, lambda said: supervision.note("policy", said)
+            )
+            self._watching = asyncio.create_task(watch.run())
+
+    async def _opened_store(self, policy: Policy) -> SpooledStore:
+        settings, given = read_settings(), self._store_given
+        lent = isinstance(given, Store)
+        wait = timedelta(seconds=settings.store_wait_seconds)
+        inner = given if isinstance(given, Store) else store_at(given or settings.store, wait=wait)
+        news = StoreNews(policy.store, note=self._note_on_store, on_lost=self._lose)
+        store = SpooledStore(  # type: ignore[abstract] # a decorator makes what is missing
+            inner, settings.spool, lent=lent, listener=news
+        )
         await store.open()
         return store
 
-    async def _supervised(self, policy: Policy, store: Store) -> SupervisedAgent:
+    async def _note_on_store(self, message: str) -> None:
+        if self._supervision is not None:
+            await self._supervision.note("store", message)
+
+    async def _supervised(self, policy: Policy, store: SpooledStore) -> SupervisedAgent:
         self._opening = opening = await where_to_begin(self.options, store)
+        self._left_in = opening.sdk_session_id
         await store.create_session(opening.session_id, project_key=opening.project_key)
-        self._hold = hold = self._held(store, opening.session_id)
-        await hold.begin()
+        self._hold = hold = await self.hold(store, opening.session_id)
         await store.update_session(
             opening.session_id,
             state=SessionState.RUNNING,
@@ -156,44 +197,73 @@ class SupervisedClient:
             act=lambda decision: self._connected().act(decision),
             tell=self._tell,
             lease=lambda: hold.lease,
+            labels={**read_settings().labels, **self._labels},
         )
+        if chooses(policy):
+            supervision.bearings.know(await record_in(store))
         self._mirror = Mirror(self._take, self.options.session_store)
         if opening.resumes:
             await take_history(opening, supervision)
-        if not opening.is_here:
+        if not opening.is_here or supervision.gaps:
             opening = await self._brought_here(opening)
-        boundary = Boundary(supervision)
+        for gap in supervision.gaps:
+            broken = "its parent is not there: the transcript was forked, and joined over the gap"
+            await supervision.note("ingest", broken, seq=gap)
+        files = FileKeeping(
+            supervision,
+            store,
+            Path(self.options.cwd or Path.cwd()),
+            # Where an agent works that a transport of the caller's leads to is not known.
+            takes=policy.checkpoints_files and self._transport is None,
+            lease=lambda: hold.lease,
+        )
+        await files.begin()
+        boundary = Boundary(supervision, store, files)
+        options = self._mirror.of(opening.options)
+        if policy.answers(FailureMode.INTERRUPTION):
+            options = announcing_waits(options)
         return SupervisedAgent(
             session_id=opening.session_id,
-            sdk_session_id=opening.sdk_session_id,
-            options=boundary.hooked(_mirrored(opening.options, self._mirror)),
-            transport=self._transport,
+            process=AgentProcess(boundary.hooked(options), self._transport, opening.sdk_session_id),
             supervision=supervision,
             boundary=boundary,
+            files=files,
             outbox=self._outbox,
+            escalations=Escalations(policy.escalation, supervision),
             fork=self._fork,
+            recover=self._recover,
         )
 
     async def _brought_here(self, opening: Opening) -> Opening:
         """The session, forked at its newest checkpoint to where this agent can resume it."""
         assert self._supervision is not None
         newest = self._supervision.last_checkpoint(opening.sdk_session_id)
-        if newest is None:
+        if newest is not None:
+            head = await self._fork(newest)
+            options = replace(opening.options, resume=head)
+        elif opening.is_known:
+            # Its process died before a prompt was written down: it begins now.
+            head = str(uuid4())
+            options = replace(opening.options, resume=None, session_id=head)
+        else:
             # Not in the store either: the SDK says so in its own words.
             return opening
-        fork = await self._fork(newest)
-        await self._supervision.moved(fork)
-        options = replace(opening.options, resume=fork)
-        return replace(opening, sdk_session_id=fork, options=options)
+        await self._supervision.moved(head)
+        return replace(opening, sdk_session_id=head, options=options)
 
-    def _held(self, store: Store, session_id: str) -> Hold:
-        def lost(error: LeaseLost) -> None:
-            self._losing = asyncio.create_task(self._connected().lose(error))
-
+    async def hold(self, store: Store, session_id: str) -> Hold:
+        """Take the session before anything of it is changed; raises `LeaseHeld` where
+        another worker has it. To be extended where more must be true."""
         ttl = timedelta(seconds=read_settings().lease_seconds)
-        return Hold(store, session_id, ttl, on_lost=lost)
+        hold = Hold(store, session_id, ttl, on_lost=self._lose)
+        await hold.begin()
+        return hold
 
-    async def _fork(self, checkpoint: Checkpoint) -> str:
+    def _lose(self, error: LeaseLost) -> None:
+        if self._losing is None and self._agent is not None:
+            self._losing = asyncio.create_task(self._agent.lose(error))
+
+    async def _fork(self, checkpoint: Checkpoint, masking: Collection[int] = ()) -> str:
         assert self._opening is not None
         assert self._store is not None
         assert self._mirror is not None
@@ -203,7 +273,13 @@ class SupervisedClient:
             store=self._store,
             options=self.options,
             take=self._mirror.append,
+            masking=masking,
         )
+
+    async def _recover(self, sdk_session_id: str) -> None:
+        assert self._opening is not None
+        assert self._supervision is not None
+        await take_last_words(self._opening, sdk_session_id, self._supervision)
 
     async def _take(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         assert self._supervision is not None
@@ -229,6 +305,41 @@ class SupervisedClient:
 
     def _inner(self) -> ClaudeSDKClient:
         return self._connected().inner
+
+    # What a session's worker needs besides.
+
+    async def go_on(
+        self, *, insist: bool = True, restore_files: bool | None = None
+    ) -> Interruption:
+        """Go on with the last turn of a resumed session, in the way that fits what ended it.
+
+        Call it once, after `connect`, in place of a first prompt. Where `retryable` is true
+        of what it returns, the turn is under way, or its answer was at hand: read
+        `receive_response`. Where it is false, nothing was sent: the cause needs a person.
+
+        With `insist`, it goes on whatever the policy says; without, the policy's rules and
+        budgets for interruptions apply, if it has any. `restore_files` brings the agent's
+        files to the session's newest checkpoint first; None only where its folder is empty.
+        What differs is told to the agent.
+
+        Raises `SupervisorError` where the policy, or the agent's process, does not let it go
+        on, and where there is nothing to go on with.
+        """
+        agent = self._connected()
+        assert self._opening is not None
+        return await agent.go_on(
+            self._opening.failure, self._left_in, insist=insist, restore_files=restore_files
+        )
+
+    async def drain(self, within: float) -> None:
+        """Let go of the session in good order, in at most `within` seconds, so that another
+        worker can go on with it at once.
+
+        The agent is stopped at its next tool boundary, or where it is when the time is up.
+        The stream ends with `Drained`; disconnect next, which releases the lease. A session
+        between two turns is left as it is.
+        """
+        await self._connected().drain(within)
 
     # The rest of ClaudeSDKClient, in its order.
 
@@ -298,7 +409,11 @@ class SupervisedClient:
     async def disconnect(self) -> None:
         """Stop the agent and let go of the store."""
         agent = self._agent
+        watching, self._watching = self._watching, None
         try:
+            if watching is not None:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
             if self._losing is not None:
                 await asyncio.gather(self._losing, return_exceptions=True)
             if agent is not None:
@@ -325,36 +440,3 @@ class SupervisedClient:
     ) -> bool:
         await self.disconnect()
         return False
-
-
-def _mirrored(options: ClaudeAgentOptions, mirror: Mirror) -> ClaudeAgentOptions:
-    """The options with Lucid's mirror in place of the caller's session store."""
-    if options.enable_file_checkpointing and options.session_store is None:
-        # The SDK refuses checkpoints beside any session store; they work within one
-        # process, so ask the CLI for them as the SDK would.
-        env = {**options.env, "CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING": "true"}
-        options = replace(options, enable_file_checkpointing=False, env=env)
-    store = cast("SessionStore", mirror)  # duck-typed, as the SDK allows
-    return replace(options, session_store=store, session_store_flush="eager")
-
-
-async def supervised_query(
-    *,
-    prompt: str | AsyncIterable[dict[str, Any]],
-    options: ClaudeAgentOptions | None = None,
-    transport: Transport | None = None,
-    policy: Policy | Path | str | None = None,
-    store: Store | Path | str | None = None,
-) -> AsyncIterator[Message]:
-    """A drop-in for `query`; `policy` and `store` as for `SupervisedClient`."""
-    client = SupervisedClient(options, transport, policy=policy, store=store)
-    await client.connect(_once(prompt) if isinstance(prompt, str) else prompt)
-    try:
-        async for message in client.receive_messages():
-            yield message
-    finally:
-        await client.disconnect()
-
-
-async def _once(prompt: str) -> AsyncIterator[dict[str, Any]]:
-    yield user_message(prompt)

@@ -17,12 +17,16 @@ from supervisor.core.entry import Entry
 from supervisor.core.intent import Intent
 from supervisor.core.interruption import Failure, FailureKind, GoOn, Interruption, Sent
 from supervisor.core.text import one_line
+from supervisor.core.verdict import Evidence, Fact, FailureMode, Severity, Verdict
+from supervisor.ingest.claude_code import TranscriptReader
 from supervisor.runtime.causes import ROWS, WAYS, Condition, Row
 from supervisor.runtime.tail import Tail
+from supervisor.store.interface import Store
 
-__all__ = ["diagnose", "failure_of"]
+__all__ = ["diagnose", "diagnose_stored", "failure_of", "read_entries", "verdict_on"]
 
 _QUOTED = 200  # characters of the service's words in a reason
+_NAMED = 20  # calls in doubt named in a verdict
 
 
 def diagnose(
@@ -62,6 +66,38 @@ def diagnose(
         prompt=tail.prompt,
         fork_before=fork_before,
         answer=tail.answer if go_on is GoOn.HAND_OVER else None,
+    )
+
+
+async def diagnose_stored(
+    store: Store,
+    session_id: str,
+    transcript: str,
+    failure: Failure | None,
+    *,
+    turn_seq: int,
+    sent: Sent | None = None,
+) -> Interruption:
+    """Why the last turn of a stored transcript, which began at `turn_seq`, ended. Reads the
+    turn, or the whole transcript where the context or its pairs are at fault."""
+    after = 0 if _needs_whole(failure) else max(0, turn_seq - 1)
+    entries = await read_entries(store, session_id, transcript, after=after)
+    return diagnose(entries, await store.intents(session_id), failure, sent=sent)
+
+
+_FAULTY_CONTEXT = frozenset({400, 413})
+"""Statuses of a request whose fault may stand before the turn's prompt."""
+_FULL_CONTEXT = frozenset({"prompt_too_long", "blocking_limit", "rapid_refill_breaker"})
+"""Terminal reasons of such a turn."""
+
+
+def _needs_whole(failure: Failure | None) -> bool:
+    """Whether what ended the turn may stand before its prompt."""
+    return (
+        failure is None
+        or failure.kind is FailureKind.COMPACTION_FAILED
+        or failure.status in _FAULTY_CONTEXT
+        or failure.terminal_reason in _FULL_CONTEXT
     )
 
 
@@ -129,3 +165,44 @@ def failure_of(
             return Failure(kind=FailureKind.PROCESS, text=text, exit_code=end.exit_code)
         case _:
             return Failure(kind=FailureKind.PROCESS, text=str(end) or type(end).__name__)
+
+
+def verdict_on(
+    interruption: Interruption, *, session_id: str, transcript: str, seq: int, key: str
+) -> Verdict:
+    """An interruption as a verdict on the main agent, for the policy to decide on."""
+    prompt = interruption.prompt
+    onset = prompt.seq if prompt is not None else seq
+    facts: dict[str, Fact] = {
+        "cause": str(interruption.cause),
+        "go_on": str(interruption.go_on),
+        "calls_in_doubt": tuple(call.tool for call in interruption.calls_in_doubt[:_NAMED]),
+    }
+    return Verdict(
+        session_id=session_id,
+        transcript=transcript,
+        seq=seq,
+        onset_seq=min(onset, seq),
+        detector="diagnosis",
+        failure_mode=FailureMode.INTERRUPTION,
+        severity=Severity.WARNING if interruption.retryable else Severity.CRITICAL,
+        confidence=1.0,
+        summary=interruption.reason,
+        evidence=Evidence(entries=(seq,) if seq else (), facts=facts),
+        key=key,
+    )
+
+
+async def read_entries(
+    store: Store, session_id: str, transcript: str, *, after: int = 0
+) -> list[Entry]:
+    """A transcript's entries behind `after`, typed, its subagents' among them."""
+    readers: dict[str, TranscriptReader] = {}
+    entries: list[Entry] = []
+    async for stored in store.entries(session_id, after=after, transcript=transcript):
+        reader = readers.get(stored.subpath)
+        if reader is None:
+            reader = TranscriptReader(session_id, transcript, stored.agent_id)
+            readers[stored.subpath] = reader
+        entries.extend(reader.read(stored.raw, stored.seq, inherited=stored.inherited))
+    return entries

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Any
 
-__all__ = ["Feed", "user_message"]
+__all__ = ["Feed", "and_then", "user_message"]
 
 Message = dict[str, Any]  # the SDK's own type for a streamed prompt
 
@@ -26,11 +26,31 @@ def user_message(text: str) -> Message:
     }
 
 
+def and_then(message: Message, text: str | None) -> Message:
+    """The prompt again, not under its old uuid, with `text` after its own."""
+    again = {key: value for key, value in message.items() if key != "uuid"}
+    if text is None:
+        return again
+    content = message["message"]["content"]
+    longer: object = (
+        f"{content}\n\n{text}"
+        if isinstance(content, str)
+        else [*content, {"type": "text", "text": text}]
+    )
+    return {**again, "message": {**message["message"], "content": longer}}
+
+
 class Feed:
     """Prompts in, one stream out for each process; ends when told to."""
 
-    def __init__(self, prompts: AsyncIterable[Message], on_prompt: Callable[[], None]) -> None:
-        """`on_prompt` is called for each of the caller's prompts as it comes."""
+    def __init__(
+        self,
+        prompts: AsyncIterable[Message],
+        on_prompt: Callable[[], None],
+        on_delivery: Callable[[Message], Awaitable[Message]],
+    ) -> None:
+        """`on_prompt` is called for each of the caller's prompts as it comes; `on_delivery`
+        with each prompt before it goes to the agent, and returns what goes."""
         self.exhausted = asyncio.Event()
         """Set once the caller has no further prompt."""
         self._queue: deque[Message] = deque()
@@ -38,6 +58,7 @@ class Feed:
         self._reader = 0
         self._changed = asyncio.Condition()
         self._on_prompt = on_prompt
+        self._on_delivery = on_delivery
         self._pump = asyncio.create_task(self._fill(prompts))
 
     async def _fill(self, prompts: AsyncIterable[Message]) -> None:
@@ -53,9 +74,9 @@ class Feed:
             self._queue.append(message)
             self._changed.notify_all()
 
-    async def say(self, text: str) -> None:
+    async def say(self, message: Message) -> None:
         """Add a prompt of Lucid's."""
-        await self._add(user_message(text))
+        await self._add(message)
 
     async def end(self) -> None:
         """Let the stream end after what is queued; the SDK then closes the input."""
@@ -77,7 +98,7 @@ class Feed:
                 if reader != self._reader or not self._queue:
                     return
                 message = self._queue.popleft()
-            yield message
+            yield await self._on_delivery(message)
 
     async def close(self) -> None:
         """Stop reading the caller's prompts."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +22,8 @@ from claude_agent_sdk import (
 
 from supervisor.core.checkpoint import Checkpoint
 from supervisor.errors import ActionError
+from supervisor.runtime.chain import joined
+from supervisor.runtime.masking import with_results_masked
 from supervisor.runtime.mirror import Take
 from supervisor.store.codec import decode
 from supervisor.store.interface import Store
@@ -32,11 +34,19 @@ __all__ = ["fork_at", "local_transcript"]
 class _ForkStore:
     """Gives the SDK the transcript to fork, and takes the fork; no more is asked of it."""
 
-    def __init__(self, checkpoint: Checkpoint, project_key: str, store: Store, take: Take) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        project_key: str,
+        store: Store,
+        take: Take,
+        masked: Collection[int],
+    ) -> None:
         self._checkpoint = checkpoint
         self._project_key = project_key
         self._store = store
         self._take = take
+        self._masked = masked
         self.written: list[SessionStoreEntry] = []
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
@@ -44,8 +54,12 @@ class _ForkStore:
         stored = self._store.entries(
             self._checkpoint.session_id, transcript=self._checkpoint.transcript
         )
-        decoded = [decode(entry.raw) async for entry in stored if not entry.subpath]
-        return [entry for entry in decoded if entry is not None]
+        entries = [
+            with_results_masked(entry.seq, there) if entry.seq in self._masked else there
+            async for entry in stored
+            if not entry.subpath and (there := decode(entry.raw)) is not None
+        ]
+        return joined(entries)
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         await self._take({**key, "project_key": self._project_key}, entries)
@@ -59,15 +73,16 @@ async def fork_at(
     store: Store,
     options: ClaudeAgentOptions,
     take: Take,
+    masking: Collection[int] = (),
 ) -> str:
     """Fork the checkpoint's transcript after it, into the project `project_key`; returns
-    the fork's SDK session id.
+    the fork's SDK session id. What tools returned in the entries `masking` is left out.
 
     `take` receives the fork's entries. With no session store of the caller's, the fork
     also becomes a local transcript file, from which the CLI resumes with all of the
     user's configuration. Raises `ActionError` where the fork cannot be made.
     """
-    target = _ForkStore(checkpoint, project_key, store, take)
+    target = _ForkStore(checkpoint, project_key, store, take, masking)
     try:
         fork = await fork_session_via_store(
             cast("SessionStore", target),

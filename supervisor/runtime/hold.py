@@ -55,9 +55,7 @@ class Hold:
     async def begin(self) -> None:
         """Take the session. Raises `LeaseHeld` where another worker has it; one on this
         host whose process is gone has it no more."""
-        owner = (
-            f"{socket.gethostname()}/{os.getpid()}/{birth(os.getpid()) or '-'}/{uuid4().hex[:8]}"
-        )
+        owner = f"{_host()}/{os.getpid()}/{birth(os.getpid()) or '-'}/{uuid4().hex[:8]}"
         try:
             self._lease = await self._acquire(owner)
         except LeaseHeld as held:
@@ -73,15 +71,19 @@ class Hold:
         return await self._store.acquire_lease(self._session_id, owner=owner, ttl=self._ttl)
 
     async def _renew(self) -> None:
+        failing = False
         while self._lease is not None:
             await asyncio.sleep(self._ttl.total_seconds() / _RENEWALS)
             try:
                 self._lease = await self._store.renew_lease(self._lease, ttl=self._ttl)
+                failing = False
             except LeaseLost as error:
                 self._on_lost(error)
                 return
             except StoreError as error:
-                log.error("session %s: lease not renewed: %s", self._session_id, error)
+                level = logging.DEBUG if failing else logging.ERROR
+                log.log(level, "session %s: lease not renewed: %s", self._session_id, error)
+                failing = True
 
     async def end(self) -> None:
         """Let go of the session, so that another worker need not wait."""

@@ -165,7 +165,11 @@ class _Watch:
             self.worker_gone = True
             self._poll.unregister(self._handle)
             self._handle = None
-        return os.read(self._signals, 4096) if self._signals in came else b""
+        # Read in any case: the worker's death alone may have woken the poll, with a SIGTERM
+        # that came before it written only as the poll returned.
+        with suppress(BlockingIOError):
+            return os.read(self._signals, 4096)
+        return b""
 
 
 class _Keeper:

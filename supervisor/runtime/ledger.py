@@ -33,6 +33,16 @@ class Ledger:
         """Model calls of the parts absorbed since the caller's last result."""
         return sum(part.num_turns for part in self._parts)
 
+    @property
+    def cost_usd(self) -> float:
+        """What the parts absorbed have cost, the former processes' among them."""
+        running = self._parts[-1].total_cost_usd if self._parts else None
+        return self._past_cost + (running or 0.0)
+
+    def give_back(self, result: ResultMessage) -> None:
+        """Show a part's result after all: no other part follows."""
+        self._parts = [part for part in self._parts if part is not result]
+
     def absorb(self, result: ResultMessage) -> None:
         """Keep a part's figures instead of showing its result."""
         self._parts.append(result)

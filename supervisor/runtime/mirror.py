@@ -8,9 +8,11 @@ from without Lucid: the caller's store, or else the local transcript file.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import cast
 
 from claude_agent_sdk import (
+    ClaudeAgentOptions,
     SessionKey,
     SessionListSubkeysKey,
     SessionStore,
@@ -33,6 +35,16 @@ class Mirror:
         self._take = take
         self._callers = callers
         self._taken: list[SessionStoreEntry] | None = None
+
+    def of(self, options: ClaudeAgentOptions) -> ClaudeAgentOptions:
+        """The options with this mirror in place of the caller's session store."""
+        if options.enable_file_checkpointing and options.session_store is None:
+            # The SDK refuses checkpoints beside any session store; they work within one
+            # process, so ask the CLI for them as the SDK would.
+            env = {**options.env, "CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING": "true"}
+            options = replace(options, enable_file_checkpointing=False, env=env)
+        store = cast("SessionStore", self)  # duck-typed, as the SDK allows
+        return replace(options, session_store=store, session_store_flush="eager")
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         """Store and judge, then pass on. The SDK repeats a call that raises, with the

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
 from claude_agent_sdk import ClaudeAgentOptions, SessionKey, project_key_for_directory
 
+from supervisor.core.interruption import Failure
 from supervisor.errors import TranscriptError
 from supervisor.ingest.lines import Line, read_finished
 from supervisor.runtime.fork import local_transcript
 from supervisor.runtime.supervision import Supervision
 from supervisor.store.codec import encode, identify
-from supervisor.store.interface import Store
+from supervisor.store.interface import SessionRow, Store
 
-__all__ = ["Opening", "take_history", "where_to_begin"]
+__all__ = ["DRAINED", "Opening", "take_history", "take_last_words", "where_to_begin"]
+
+DRAINED = "drained"
+"""How the reason of a session begins that its worker let go of in good order."""
 
 log = logging.getLogger(__name__)
+
+_PART_LINES = 500
+_PART_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,10 @@ class Opening:
     options: ClaudeAgentOptions
     """The caller's, made to begin there."""
     resumes: bool
+    failure: Failure | None = None
+    """How the session's last worker let go of it, where that is on record."""
+    is_known: bool = False
+    """The session is in the store."""
 
     @property
     def is_here(self) -> bool:
@@ -64,14 +76,25 @@ async def where_to_begin(options: ClaudeAgentOptions, store: Store) -> Opening:
             options = replace(options, session_id=new)
         return Opening(new, new, project_key, options, resumes=False)
     session_id = head = resumed
+    row: SessionRow | None = None
+    failure = None
     try:
         row = await store.session(resumed)
     except TranscriptError:
         log.debug("session %s is not in the store: its history is read where it is", resumed)
     else:
         session_id, head = row.session_id, row.head or resumed
+        failure = Failure.drained() if row.state_reason.startswith(DRAINED) else None
     options = replace(options, resume=head, continue_conversation=False)
-    return Opening(session_id, head, project_key, options, resumes=True)
+    return Opening(
+        session_id,
+        head,
+        project_key,
+        options,
+        resumes=True,
+        failure=failure,
+        is_known=row is not None,
+    )
 
 
 async def _newest(options: ClaudeAgentOptions, project_key: str) -> str | None:
@@ -94,28 +117,61 @@ def _modified(file: Path) -> float:
 async def take_history(opening: Opening, supervision: Supervision) -> None:
     """Bring the resumed transcript's earlier entries into the store, where they are not
     there yet, and prime the detectors with all of them."""
-    newest = await supervision.prime(opening.sdk_session_id)
-    newer = _newer(await _history(opening), newest)
-    if newer:
-        await supervision.take(opening.key, newer, inherited=True)
+    await supervision.prime(opening.sdk_session_id)
+    newer = _newer(await _history(opening), supervision.newest(opening.sdk_session_id))
+    for part in _parts(newer):
+        await supervision.take(opening.key, part, inherited=True)
 
 
-async def _history(opening: Opening) -> list[bytes]:
+async def take_last_words(opening: Opening, sdk_session_id: str, supervision: Supervision) -> None:
+    """Bring into the store what the local file of a transcript holds and the mirror of a
+    process that is gone did not pass on."""
+    path = local_transcript(opening.project_key, sdk_session_id, opening.options.env)
+    newest = supervision.newest(sdk_session_id)
+    if newest is None or opening.options.session_store is not None or not path.exists():
+        return
+    key = SessionKey(project_key=opening.project_key, session_id=sdk_session_id)
+    for part in _parts(_newer(_lines(path), newest)):
+        await supervision.take(key, part)
+
+
+async def _history(opening: Opening) -> Iterable[bytes]:
     store = opening.options.session_store
     if store is not None:
         entries = await store.load(opening.key)
-        return [encode(entry) for entry in entries or []]
+        return (encode(entry) for entry in entries or [])
     path = local_transcript(opening.project_key, opening.sdk_session_id, opening.options.env)
-    return [item.raw for item in read_finished(path) if isinstance(item, Line)]
+    return _lines(path)
 
 
-def _newer(raws: list[bytes], newest: str | None) -> list[bytes]:
+def _lines(path: Path) -> Iterator[bytes]:
+    return (item.raw for item in read_finished(path) if isinstance(item, Line))
+
+
+def _parts(raws: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Some at a time: a history may be longer than memory has room for."""
+    part: list[bytes] = []
+    size = 0
+    for raw in raws:
+        part.append(raw)
+        size += len(raw)
+        if len(part) >= _PART_LINES or size >= _PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _newer(raws: Iterable[bytes], newest: str | None) -> Iterable[bytes]:
     """Those that are not stored yet. Behind the newest stored uuid, entries without one
     are left out: they cannot be told from the same ones mirrored, and hold bookkeeping."""
     if newest is None:
         return raws
-    uuids = [identify(raw).uuid for raw in raws]
-    if newest not in uuids:
-        return []
-    known = len(uuids) - uuids[::-1].index(newest)
-    return [raw for raw, uuid in zip(raws[known:], uuids[known:], strict=True) if uuid]
+    newer: list[bytes] | None = None
+    for raw in raws:
+        uuid = identify(raw).uuid
+        if uuid == newest:
+            newer = []
+        elif uuid is not None and newer is not None:
+            newer.append(raw)
+    return newer or []

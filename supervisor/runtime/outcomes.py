@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from supervisor.core.decision import Decision
-from supervisor.core.entry import Entry, Origin, Prompt, ToolCall, ToolResult
+from supervisor.core.entry import Entry, Origin, Prompt, ToolCall, ToolResult, is_output
 from supervisor.core.outcome import Outcome, OutcomeStatus
-from supervisor.core.verdict import Verdict
+from supervisor.core.verdict import FailureMode, Verdict
 
 __all__ = ["PATIENCE", "WINDOW", "Outcomes"]
 
@@ -50,6 +50,16 @@ class _Open:
     effect_seq: int | None = None
     calls: int = 0
     results: int = 0
+
+    @property
+    def is_resumption(self) -> bool:
+        """Whether it answers an interruption."""
+        return self.decision.verdict.failure_mode is FailureMode.INTERRUPTION
+
+    @property
+    def is_on_stop(self) -> bool:
+        """Whether it answers the agent's wish to end its turn."""
+        return self.decision.verdict.failure_mode is FailureMode.STOP
 
 
 class Outcomes:
@@ -91,6 +101,24 @@ class Outcomes:
         if (action := self._pending(decision)) is not None:
             action.did = did
 
+    def resumed(self, decision: Decision, seq: int) -> None:
+        """The interrupted turn goes on from here."""
+        self.took_effect(decision, seq)
+
+    def took_effect(self, decision: Decision, seq: int) -> None:
+        """The action's window begins here."""
+        if (action := self._pending(decision)) is not None:
+            action.effect_seq = seq
+            self._took_effect(decision)
+
+    def interrupted(self, seq: int, now: datetime) -> list[Outcome]:
+        """The turn was interrupted: what has had no effect on it yet never will."""
+        reason = "the turn was interrupted before it took effect"
+        waiting = [action for action in self._open.get(None, {}).values() if not action.effect_seq]
+        return [
+            self._settle(action, OutcomeStatus.SUPERSEDED, seq, now, reason) for action in waiting
+        ]
+
     def queued(self, decision: Decision) -> None:
         """The action's text waits for a tool boundary."""
         if (action := self._pending(decision)) is not None:
@@ -114,6 +142,10 @@ class Outcomes:
     def _follow(self, action: _Open, entry: Entry, now: datetime) -> list[Outcome]:
         if action.effect_seq is None:
             return self._await_effect(action, entry, now)
+        if action.is_resumption:
+            return self._await_answer(action, entry, now)
+        if action.is_on_stop:
+            return []  # the next stop tells
         if isinstance(entry, ToolCall):
             action.calls += 1
         if isinstance(entry, ToolResult) and action.calls:
@@ -134,6 +166,11 @@ class Outcomes:
                 return [self._settle(action, OutcomeStatus.FAILED, entry.seq, now, reason)]
         return []
 
+    def _await_answer(self, action: _Open, entry: Entry, now: datetime) -> list[Outcome]:
+        if not is_output(entry):
+            return []
+        return [self._settle(action, OutcomeStatus.CLEARED, entry.seq, now, "the model answers")]
+
     @staticmethod
     def _takes_effect(action: _Open, entry: Entry) -> bool:
         if isinstance(entry, ToolResult):
@@ -143,7 +180,7 @@ class Outcomes:
     def judged(self, verdict: Verdict, now: datetime) -> list[Outcome]:
         """Take a verdict, before it is decided on; returns what it settles."""
         actions = self._open.get(verdict.agent_id, {}).values()
-        concerned = [action for action in actions if self._concerns(action.decision, verdict)]
+        concerned = [action for action in actions if self._is_on(action, verdict)]
         if concerned:
             reason = f"{verdict.failure_mode} again at entry {verdict.seq}"
             return [
@@ -157,8 +194,19 @@ class Outcomes:
         reason = f"{verdict.failure_mode} came back at entry {verdict.seq}"
         return [_outcome(decision, OutcomeStatus.RELAPSED, verdict.seq, now, reason)]
 
+    def _is_on(self, action: _Open, verdict: Verdict) -> bool:
+        """Interruptions are all one failure; others are told apart by their rule. A stop is
+        none, whatever else its rule is for."""
+        if action.is_on_stop or verdict.failure_mode is FailureMode.STOP:
+            return action.is_on_stop and verdict.failure_mode is FailureMode.STOP
+        if verdict.failure_mode is FailureMode.INTERRUPTION:
+            return action.is_resumption
+        return self._concerns(action.decision, verdict)
+
     @staticmethod
     def _shows_failure(action: _Open, verdict: Verdict) -> bool:
+        if action.is_resumption or action.is_on_stop:
+            return action.effect_seq is not None
         return (
             action.effect_seq is not None and action.calls > 0 and verdict.seq > action.effect_seq
         )
@@ -166,6 +214,12 @@ class Outcomes:
     def failed(self, decision: Decision, seq: int, now: datetime, reason: str) -> list[Outcome]:
         """The action could not be carried out."""
         return self._end(decision, OutcomeStatus.FAILED, seq, now, reason)
+
+    def turned_out(
+        self, decision: Decision, status: OutcomeStatus, seq: int, now: datetime, reason: str
+    ) -> list[Outcome]:
+        """The action itself can tell how it turned out."""
+        return self._end(decision, status, seq, now, reason)
 
     def superseded(self, decision: Decision, seq: int, now: datetime, reason: str) -> list[Outcome]:
         """Something else came before the action."""
@@ -181,6 +235,8 @@ class Outcomes:
                 status, reason = OutcomeStatus.SUPERSEDED, stopped
             elif action.effect_seq is None:
                 status, reason = OutcomeStatus.SUPERSEDED, "the turn ended before it took effect"
+            elif action.is_on_stop:
+                status, reason = OutcomeStatus.SUPERSEDED, "the turn ended all the same"
             else:
                 status, reason = OutcomeStatus.CLEARED, "the turn ended without it"
             settled.append(self._settle(action, status, seq, now, reason))
@@ -200,7 +256,7 @@ class Outcomes:
         del actions[action.decision.rule]
         if not actions:
             del self._open[verdict.agent_id]
-        if status is OutcomeStatus.CLEARED:
+        if status is OutcomeStatus.CLEARED and not action.is_resumption:
             self._cleared[_failure(verdict)] = action.decision
             if len(self._cleared) > _REMEMBERED:
                 self._cleared.popitem(last=False)

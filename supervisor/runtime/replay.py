@@ -21,11 +21,17 @@ from supervisor.core.verdict import Verdict
 from supervisor.errors import TranscriptError
 from supervisor.ingest.discover import Source, find_transcripts
 from supervisor.ingest.lines import Fault, Line, read_finished
+from supervisor.policy.engine import LIMITS
+from supervisor.policy.judge import JUDGE
+from supervisor.policy.risk import RiskUse
 from supervisor.runtime import registry
 from supervisor.runtime.judge import Judge, Judged, Trouble, objective_in
 from supervisor.store.interface import Incident, SessionRow, Store
 
-__all__ = ["Scanned", "configs_of", "replay", "scan"]
+__all__ = ["NOT_REPLAYED", "Scanned", "configs_of", "replay", "scan"]
+
+NOT_REPLAYED = frozenset({JUDGE, LIMITS, "diagnosis"})
+"""Who finds what no detector does: a replay cannot find it again."""
 
 _BATCH = 500
 """Lines written to the store at once."""
@@ -45,9 +51,15 @@ def configs_of(session: SessionRow) -> Mapping[str, DetectorConfig]:
     }
 
 
+def _risk_of(session: SessionRow) -> RiskUse:
+    """What the session's policy made of its risk."""
+    stored = json.loads(session.policy).get("risk", {}) if session.policy else {}
+    return RiskUse.model_validate(stored)
+
+
 async def replay(store: Store, session: SessionRow) -> AsyncIterator[Judged]:
     """Judge a stored session again, entry by entry and then its end."""
-    judge = Judge(session.session_id, registry.detectors(), configs_of(session))
+    judge = Judge(session.session_id, registry.detectors(), configs_of(session), _risk_of(session))
     async for stored in store.entries(session.session_id):
         yield judge.observe(stored)
     yield judge.finish()

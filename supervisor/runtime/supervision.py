@@ -8,41 +8,48 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from claude_agent_sdk import SessionKey
 
-from supervisor.core.action import Capability
+from supervisor.core.action import ActionResult, Capability
 from supervisor.core.checkpoint import Checkpoint
 from supervisor.core.decision import Choice, Decision
-from supervisor.core.entry import Entry, ToolCall
+from supervisor.core.digest import Digest
+from supervisor.core.entry import Entry
 from supervisor.core.intent import Intent
+from supervisor.core.interruption import Failure, Interruption
 from supervisor.core.lease import Lease
-from supervisor.core.outcome import Outcome, OutcomeStatus
+from supervisor.core.outcome import Outcome
 from supervisor.core.session import SessionState
-from supervisor.core.verdict import Verdict
-from supervisor.errors import StoreError
-from supervisor.metrics import METRICS
-from supervisor.policy.engine import decide, matches
-from supervisor.policy.history import History
+from supervisor.core.verdict import FailureMode, Verdict
+from supervisor.core.word import Heard
+from supervisor.policy.engine import matches
 from supervisor.policy.model import Policy
 from supervisor.runtime import registry
-from supervisor.runtime.judge import Judge, Judged, Trouble, objective_in
-from supervisor.runtime.outcomes import Outcomes
-from supervisor.store.interface import Incident, Store, StoredEntry
+from supervisor.runtime.account import Event
+from supervisor.runtime.bearings import Bearings
+from supervisor.runtime.chain import Gaps
+from supervisor.runtime.diagnosis import diagnose_stored, verdict_on
+from supervisor.runtime.journal import Journal
+from supervisor.runtime.judge import Judge, Trouble, objective_in
+from supervisor.runtime.progress import Progress
+from supervisor.runtime.prompts import Prompts
+from supervisor.runtime.ruling import Ruling
+from supervisor.runtime.second_opinion import SecondOpinion, question_on
+from supervisor.runtime.stops import Stops
+from supervisor.store.interface import Store, StoredEntry
 
-__all__ = ["Event", "Supervision"]
+__all__ = ["OPINIONS_AT_END_SECONDS", "Event", "Supervision"]
 
 log = logging.getLogger(__name__)
 
-Event = Verdict | Decision | Outcome | Incident
-"""What a session's observer is told, in the order it happens."""
-
-_RECENT_CALLS = 256
-"""Tool calls remembered as read, to answer `caught_up` at once."""
+OPINIONS_AT_END_SECONDS = 5.0
+"""How long the end of a session, whose agent is gone, is put off for second opinions that
+are under way, so that they are on record."""
 
 
 def _utc_now() -> datetime:
@@ -63,42 +70,113 @@ class Supervision:
         tell: Callable[[Event], None],
         lease: Callable[[], Lease | None] = lambda: None,
         now: Callable[[], datetime] = _utc_now,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         """`capabilities(agent_id)` says what can be done to an agent; `act` starts an
         action, `tell` hears every event; both return at once. Writes are made under
         `lease()`, where there is one."""
         self.session_id = session_id
-        self.policy = policy
         self.seq = 0
         self._store = store
-        self._capabilities = capabilities
         self._act = act
-        self._tell = tell
         self._lease = lease
         self._now = now
-        self._judge = Judge(session_id, registry.detectors(), policy.detectors)
-        self._history = History()
-        self._outcomes = Outcomes(self._concerns, self._history.record_effect)
-        self._unresolved: set[tuple[str | None, str]] = set()
-        self._objective_known = False
+        self._judge = Judge(session_id, registry.detectors(), policy.detectors, policy.risk)
+        self.bearings = Bearings(session_id, labels)
+        """What the session took so far."""
+        self._journal = Journal(session_id, store, tell=tell, lease=lease, now=now)
+        self._stops = Stops(policy)
+        self._ruling = Ruling(
+            policy,
+            self._journal,
+            self.bearings,
+            self._stops,
+            capabilities=capabilities,
+            decided=self._decided,
+            now=now,
+        )
+        self._progress = Progress()
+        self._prompts = Prompts(session_id)
+        self._opinions = policy.judge and SecondOpinion(
+            policy.judge,
+            would_act=lambda verdict: any(matches(rule, verdict) for rule in self.policy.rules),
+            read=lambda verdict: question_on(store, verdict, self._progress.turn_seq),
+            confirmed=self._confirmed,
+            note=self.note,
+        )
+        self.objective: str | None = None
+        self.gaps: tuple[int, ...] = ()
+        """Entries of a resumed transcript whose parent is not there."""
+        """What the session is for; None until that is known."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._recent_calls: deque[str] = deque(maxlen=_RECENT_CALLS)
-        self._waiting: dict[str, asyncio.Event] = {}
         self._lock = asyncio.Lock()
+
+    async def use(self, policy: Policy) -> None:
+        """Decide by another policy from now on. What its rules, limits and mode say holds at
+        once; what was set up for the session (detectors, files, the judge) stays."""
+        async with self._lock:
+            self._ruling.policy = policy
+        await self._journal.policy(policy.model_dump_json())
+
+    @property
+    def policy(self) -> Policy:
+        """What is decided by now."""
+        return self._ruling.policy
+
+    @property
+    def outage_mark(self) -> str:
+        """Where the model answered last: as long as it stays, an outage lasts."""
+        return f"after {self._progress.output_seq}"
+
+    @property
+    def digest(self) -> Digest:
+        """What the agent was asked, has done and has tried."""
+        return self._progress.digest
+
+    @property
+    def compactions(self) -> int:
+        """Compactions of the main agent's context so far."""
+        return self._progress.compactions
+
+    @property
+    def summary(self) -> str:
+        """What the newest of them left in its context."""
+        return self._progress.summary
+
+    @property
+    def last_prompt(self) -> dict[str, Any] | None:
+        """What was put to the agent last, as it was sent."""
+        return self._prompts.newest
 
     @property
     def unresolved(self) -> bool:
         """Whether a failure was found that no action is known to have cleared."""
-        return bool(self._unresolved)
+        return self._journal.account.unresolved
+
+    @property
+    def why_not_reached(self) -> str:
+        """What speaks against it that the objective was reached; empty where nothing does."""
+        if self.unresolved:
+            return "the agent finished with a failure unresolved"
+        return self._stops.unchecked
 
     def is_watching(self, agent_id: str | None) -> bool:
         """Whether an action on this agent waits for its outcome."""
-        return self._outcomes.is_open(agent_id)
+        return self._ruling.outcomes.is_open(agent_id)
 
     def checkpoint_before(self, verdict: Verdict) -> Checkpoint | None:
         """The last checkpoint before the verdict's onset, in the same transcript."""
         checkpoints = self._judge.checkpoints(verdict.transcript, verdict.agent_id)
         return checkpoints.before(verdict.onset_seq) if checkpoints else None
+
+    def checkpoint_at(self, transcript: str, before: int) -> Checkpoint | None:
+        """The last checkpoint of a transcript's main agent before the entry `before`."""
+        checkpoints = self._judge.checkpoints(transcript)
+        return checkpoints.before(before) if checkpoints else None
+
+    def newest(self, transcript: str) -> str | None:
+        """The uuid of the newest entry taken of a main transcript."""
+        return self._progress.newest(transcript)
 
     def last_checkpoint(self, transcript: str) -> Checkpoint | None:
         """The newest checkpoint of a transcript's main agent."""
@@ -131,36 +209,35 @@ class Supervision:
             for entry in stored:
                 await self._observe(entry)
 
-    async def prime(self, sdk_session_id: str) -> str | None:
+    async def prime(self, sdk_session_id: str) -> None:
         """Bring a session that is in the store already back to mind: what was done so
-        far, and the detectors' state in the given transcript. Returns the newest uuid
-        that the store has of that transcript."""
-        open_actions = await self._remember()
-        newest = None
+        far, and the detectors' state in the given transcript."""
+        left_open = await self._remember()
+        gaps = Gaps()
         async for stored in self._store.entries(self.session_id):
             self.seq = stored.seq
             if stored.transcript == sdk_session_id:
-                self._judge.observe(msgspec.structs.replace(stored, inherited=True))
+                self._progress.note_line(stored)
+                judged = self._judge.observe(msgspec.structs.replace(stored, inherited=True))
+                self.bearings.take(stored, judged.entries)
                 if not stored.subpath:
-                    newest = stored.uuid or newest
-        for decision in open_actions:
-            reason = "the process ended before it could be judged"
-            self._outcomes.opened(decision)
-            await self._settle(self._outcomes.superseded(decision, self.seq, self._now(), reason))
-        return newest
+                    gaps.take(stored.uuid, judged.entries)
+                for entry in judged.entries:
+                    self._progress.note(entry, inherited=stored.inherited)
+        self.gaps = gaps.found()
+        await self._ruling.give_up(left_open, self.seq)
 
-    async def _remember(self) -> list[Decision]:
+    async def _remember(self) -> Iterable[Decision]:
         """What was done so far; returns the decisions whose action has no outcome."""
-        self._objective_known = (await self._store.session(self.session_id)).objective is not None
-        acted: dict[str, Decision] = {}
-        for decision in await self._store.decisions(self.session_id):
-            self._history.record_decision(decision)
-            if decision.choice is Choice.ACT:
-                acted[decision.id] = decision
-        for outcome in await self._store.outcomes(self.session_id):
-            self._history.record_outcome(outcome)
-            acted.pop(outcome.decision_id, None)
-        return list(acted.values())
+        self.objective = (await self._store.session(self.session_id)).objective
+        left_open = self._ruling.remember(
+            await self._store.decisions(self.session_id),
+            await self._store.outcomes(self.session_id),
+        )
+        for prompt in await self._store.prompts(self.session_id):
+            self._stops.asked(prompt)
+            self._prompts.remember(prompt)
+        return left_open
 
     async def settled(self) -> None:
         """Return once everything taken so far was judged."""
@@ -169,211 +246,207 @@ class Supervision:
 
     async def intend(self, intent: Intent) -> None:
         """Write a tool call's intent down; durable when it returns."""
-        await self._store.record(intent, lease=self._lease())
+        await self._journal.intent(intent)
+
+    async def asks(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Write a prompt down before it goes to the agent; returns it under a uuid, by
+        which the transcript tells whether it got there. Durable when it returns; where the
+        store fails, that is loud, and the prompt goes out."""
+        message, sent = self._prompts.draw_up(message, self._now())
+        if sent is not None:
+            self._stops.asked(sent)
+            await self._journal.prompt(sent)
+        return message
+
+    async def diagnose(self, failure: Failure | None, transcript: str) -> Interruption:
+        """Why the last turn of a transcript ended, and how to go on. Reads the turn from
+        the store, or the whole transcript where the context or its pairs are at fault."""
+        return await diagnose_stored(
+            self._store,
+            self.session_id,
+            transcript,
+            failure,
+            turn_seq=self._progress.turn_seq,
+            sent=self._prompts.sent,
+        )
+
+    async def interrupted(
+        self, interruption: Interruption, transcript: str, *, insist: bool = False
+    ) -> Decision | None:
+        """Decide on an interruption of the main agent's turn, and start what is decided.
+        One that a person insists on going on with is gone on with, if a machine may.
+        Returns None where the decision could not be recorded: nothing is done then."""
+        async with self._lock:
+            await self._ruling.settle(self._ruling.outcomes.interrupted(self.seq, self._now()))
+            verdict = verdict_on(
+                interruption,
+                session_id=self.session_id,
+                transcript=transcript,
+                seq=self.seq,
+                key=self.outage_mark,
+            )
+            return await self._ruling.rule_on_interruption(
+                verdict, insist=insist and interruption.retryable
+            )
+
+    async def stopping(self, transcript: str, said: str) -> Decision | None:
+        """Decide on the main agent's wish to end its turn, with these last words, and start
+        what is decided. Returns None where the decision could not be recorded: nothing is
+        done then."""
+        async with self._lock:
+            verdict = self._stops.verdict(
+                self.session_id, transcript, seq=self.seq, onset=self._progress.turn_seq, said=said
+            )
+            return await self._ruling.rule_on_stop(verdict)
+
+    async def result_of(self, decision: Decision) -> ActionResult:
+        """What the action that a stop led to did, once it is done."""
+        return await self._ruling.result_of(decision)
+
+    async def heard(self, said: str, within: float) -> bool:
+        """Wait until the transcript holds the main agent's last words, at most `within`
+        seconds; returns whether it does."""
+        return await self._progress.heard(said, within)
+
+    def dismiss(self, agent_id: str) -> None:
+        """A subagent was stopped."""
+        self._judge.dismiss(agent_id)
+
+    def resumed(self, decision: Decision) -> None:
+        """The interrupted turn goes on from here."""
+        self._ruling.outcomes.resumed(decision, self.seq)
+
+    async def tick(self) -> None:
+        """Tell the detectors the time: silence is a symptom too."""
+        async with self._lock:
+            judged = self._judge.tick(self._now())
+            await self._journal.report(judged.troubles)
+            await self._ruling.rule_on(judged.verdicts)
 
     async def caught_up(self, call_id: str, within: float) -> bool:
         """Wait until the transcript has been read up to this tool call, at most `within`
         seconds; returns whether it has."""
-        if call_id in self._recent_calls:
-            return True
-        event = self._waiting.setdefault(call_id, asyncio.Event())
-        try:
-            async with asyncio.timeout(within):
-                await event.wait()
-        except TimeoutError:
-            return False
-        finally:
-            self._waiting.pop(call_id, None)
-        return True
+        return await self._progress.caught_up(call_id, within)
 
     def queued(self, decision: Decision) -> None:
         """A decision's text waits for a tool boundary."""
-        self._outcomes.queued(decision)
+        self._ruling.outcomes.queued(decision)
 
     def is_pending(self, decision: Decision) -> bool:
         """Whether a decision's action is still to be judged, and so worth showing."""
-        return self._outcomes.is_pending(decision)
+        return self._ruling.outcomes.is_pending(decision)
 
     def shown(self, decision: Decision, call_id: str) -> None:
         """A decision's text will be read beside the result of this tool call."""
-        self._outcomes.shown(decision, call_id)
+        self._ruling.outcomes.shown(decision, call_id)
 
     def acted(self, decision: Decision, did: str) -> None:
         """An action was carried out; whether it helped is yet to be seen."""
-        self._outcomes.acted(decision, did)
+        self._ruling.outcomes.acted(decision, did)
+
+    async def carried_out(self, decision: Decision, result: ActionResult) -> None:
+        """An action was carried out. Whether it helped is yet to be seen, unless it says so."""
+        self._ruling.outcomes.acted(decision, result.detail)
+        if result.at_once or decision.verdict.failure_mode is FailureMode.STOP:
+            self._ruling.outcomes.took_effect(decision, self.seq)
+        if result.status is not None:
+            async with self._lock:
+                await self._ruling.turned_out(decision, result.status, self.seq, result.detail)
+        self._ruling.is_done(decision, result)
+
+    async def words_heard(self, words: Sequence[Heard]) -> None:
+        """The agent got what people said."""
+        await self._journal.heard(words)
 
     async def conclude(self, state: SessionState, reason: str = "") -> None:
         """Record how the session stands."""
-        await self._keep(
-            self._store.update_session(
-                self.session_id, state=state, state_reason=reason, lease=self._lease()
-            )
-        )
+        await self._journal.state(state, reason)
 
     async def moved(self, sdk_session_id: str) -> None:
         """The session's work goes on in another transcript."""
-        await self._keep(
-            self._store.update_session(self.session_id, head=sdk_session_id, lease=self._lease())
-        )
+        await self._journal.head(sdk_session_id)
 
     async def action_failed(self, decision: Decision, error: Exception) -> None:
         """An action could not be carried out: its ladder goes on from there."""
         reason = f"{decision.action} failed: {error}"
         await self.note(f"action:{decision.action}", reason, seq=decision.seq)
         async with self._lock:
-            await self._settle(self._outcomes.failed(decision, self.seq, self._now(), reason))
+            await self._ruling.failed(decision, self.seq, reason)
 
     async def action_superseded(self, decision: Decision, reason: str) -> None:
         """An action was not carried out, because something else came first."""
         async with self._lock:
-            await self._settle(self._outcomes.superseded(decision, self.seq, self._now(), reason))
+            await self._ruling.superseded(decision, self.seq, reason)
+
+    def turn_began(self) -> None:
+        """Somebody asks for something: what interrupted the turn before is over."""
+        self._journal.account.turn_began()
+        self._stops.turn_began()
 
     async def turn_ended(self, stopped: str | None = None) -> None:
         """The main agent yielded, or all were stopped and why: what is open is settled."""
         async with self._lock:
-            await self._settle(self._outcomes.turn_ended(self.seq, self._now(), stopped))
+            await self._ruling.turn_ended(self.seq, stopped)
 
     async def finish(self) -> None:
         """The session ends here: ask the detectors for a last word. The agent is gone, so
         nothing is done about it."""
-        self._capabilities = lambda agent_id: frozenset()
+        self._ruling.capabilities = lambda agent_id: frozenset()
         async with self._lock:
             judged = self._judge.finish()
-            await self._publish(self._answers(judged))
-            await self._report(judged.troubles)
+            await self._ruling.rule_on(judged.verdicts)
+            await self._journal.report(judged.troubles)
             reason = "the session ended before it could be judged"
-            await self._settle(self._outcomes.turn_ended(self.seq, self._now(), reason))
+            await self._ruling.turn_ended(self.seq, reason)
+        if self._opinions:
+            await self._opinions.close(OPINIONS_AT_END_SECONDS)
+
+    async def leave(self) -> None:
+        """The session goes on elsewhere: nobody is asked anything any more."""
+        if self._opinions:
+            await self._opinions.close(0)
+
+    async def _confirmed(self, verdict: Verdict) -> bool:
+        """Take a second opinion's verdict; returns whether it came in time. It does not if
+        the agent has been told something since: what it is about may be left behind."""
+        async with self._lock:
+            acted = self._ruling.history.last_of_agent(verdict.agent_id)
+            prompted = verdict.agent_id is None and self._progress.turn_seq > verdict.seq
+            if prompted or (acted is not None and acted.decision.seq >= verdict.seq):
+                return False
+            return await self._ruling.rule_on([verdict])
 
     async def note(self, source: str, message: str, *, seq: int | None = None) -> None:
         """Record an incident, count it and tell it."""
-        await self._report([Trouble(source, seq, message)])
+        await self._journal.report([Trouble(source, seq, message)])
 
     async def _observe(self, stored: StoredEntry) -> None:
         judged = self._judge.observe(stored)
         self.seq = stored.seq
+        self._progress.note_line(stored)
         now = self._now()
         settled: list[Outcome] = []
         for entry in judged.entries:
-            settled.extend(self._outcomes.observe(entry, now))
+            settled.extend(self._ruling.outcomes.observe(entry, now))
             await self._notice(entry, now)
-        await self._settle(settled)
-        await self._report(judged.troubles)
-        await self._publish(self._answers(judged))
+        self.bearings.take(stored, judged.entries)
+        await self._ruling.settle(settled)
+        await self._journal.report(judged.troubles)
+        await self._ruling.rule_on(judged.verdicts)
+        if not stored.inherited:
+            await self._ruling.rule_on(self.bearings.overspent(self.policy.limits, stored))
 
     async def _notice(self, entry: Entry, now: datetime) -> None:
-        if isinstance(entry, ToolCall):
-            self._recent_calls.append(entry.call_id)
-            if waiting := self._waiting.get(entry.call_id):
-                waiting.set()
-        if not self._objective_known and (objective := objective_in([entry])):
-            self._objective_known = True
-            await self._keep(
-                self._store.update_session(
-                    self.session_id, objective=objective, lease=self._lease()
-                )
-            )
-        if entry.inherited:
-            return
-        METRICS.entries.labels(kind=entry.__struct_config__.tag).inc()
-        METRICS.last_progress.set(now.timestamp())
-        if entry.at is not None:
-            METRICS.ingest_lag.observe(max(0.0, (now - entry.at).total_seconds()))
+        self._progress.note(entry, inherited=entry.inherited)
+        self._progress.announce(entry)
+        if self.objective is None and (objective := objective_in([entry])):
+            self.objective = objective
+            await self._journal.objective(objective)
+        if not entry.inherited:
+            self._journal.account.entry(entry, now)
 
-    def _answers(self, judged: Judged) -> list[Event]:
-        """The verdicts, what they settle, and a decision on each."""
-        events: list[Event] = []
-        for verdict in judged.verdicts:
-            now = self._now()
-            events.append(verdict)
-            for outcome in self._outcomes.judged(verdict, now):
-                self._history.record_outcome(outcome)
-                events.append(outcome)
-            decision = decide(
-                self.policy,
-                verdict,
-                self._history,
-                now,
-                actions=registry.actions(),
-                capabilities=self._capabilities(verdict.agent_id),
-            )
-            self._history.record_decision(decision)
-            if decision.choice is Choice.ACT:
-                self._outcomes.opened(decision)
-            events.append(decision)
-        return events
-
-    async def _publish(self, events: Sequence[Event]) -> None:
-        """Record events, count and tell them, then start the actions among them."""
-        if not events:
-            return
-        if not await self._keep(self._store.record(*events, lease=self._lease())):
-            self._withdraw(events)
-            return
-        for event in events:
-            self._account(event)
-            self._tell(event)
-        for event in events:
-            if isinstance(event, Decision) and event.choice is Choice.ACT:
-                self._act(event)
-
-    async def _keep(self, writing: Awaitable[None]) -> bool:
-        """Whether the store took it. One that does not is loud, and stops no agent."""
-        try:
-            await writing
-        except StoreError as error:
-            log.error("session %s: %s", self.session_id, error)
-            METRICS.incidents.labels(source="store").inc()
-            return False
-        return True
-
-    def _withdraw(self, events: Sequence[Event]) -> None:
-        """Unrecorded decisions are not acted on: the audit trail has no holes."""
-        for event in events:
-            if isinstance(event, Decision) and event.choice is Choice.ACT:
-                reason = "not acted on: the decision could not be recorded"
-                for outcome in self._outcomes.superseded(event, event.seq, self._now(), reason):
-                    self._history.record_outcome(outcome)
-
-    async def _settle(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            self._history.record_outcome(outcome)
-        await self._publish(outcomes)
-
-    def _account(self, event: Event) -> None:
-        if isinstance(event, Verdict):
-            METRICS.verdicts.labels(event.failure_mode, event.detector, event.severity).inc()
-        elif isinstance(event, Decision):
-            METRICS.decisions.labels(event.choice, event.action or "").inc()
-            if event.choice is Choice.EXHAUSTED:
-                self._unresolved.add((event.verdict.agent_id, event.verdict.failure_mode))
-        elif isinstance(event, Outcome):
-            self._account_outcome(event)
-
-    def _account_outcome(self, outcome: Outcome) -> None:
-        METRICS.outcomes.labels(outcome.failure_mode, outcome.action, outcome.status).inc()
-        failure = (outcome.agent_id, outcome.failure_mode)
-        if outcome.status is OutcomeStatus.CLEARED:
-            self._unresolved.discard(failure)
-        elif outcome.status is not OutcomeStatus.SUPERSEDED:
-            self._unresolved.add(failure)
-
-    async def _report(self, troubles: Sequence[Trouble]) -> None:
-        for trouble in troubles:
-            incident = Incident(
-                session_id=self.session_id,
-                seq=trouble.seq,
-                at=self._now(),
-                source=trouble.source,
-                place=f"entry {trouble.seq}" if trouble.seq is not None else "",
-                message=trouble.message,
-            )
-            kind, _, name = trouble.source.partition(":")
-            if kind == "detector":
-                METRICS.detector_errors.labels(detector=name).inc()
-            METRICS.incidents.labels(source=kind).inc()
-            log.warning("session %s: %s, %s", self.session_id, trouble.source, incident.place)
-            await self._publish([incident])
-
-    def _concerns(self, decision: Decision, verdict: Verdict) -> bool:
-        rules = (rule for rule in self.policy.rules if rule.name == decision.rule)
-        return any(matches(rule, verdict) for rule in rules)
+    def _decided(self, decision: Decision) -> None:
+        if decision.choice is Choice.ACT:
+            self._act(decision)
+        elif self._opinions:
+            self._opinions.consider(decision)

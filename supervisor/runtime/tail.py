@@ -12,6 +12,7 @@ from datetime import datetime
 
 from supervisor.core.checkpoint import Checkpoints
 from supervisor.core.entry import (
+    SYNTHETIC_MODEL,
     ApiError,
     Entry,
     Notice,
@@ -25,6 +26,7 @@ from supervisor.core.entry import (
 )
 from supervisor.core.intent import Intent
 from supervisor.core.interruption import Failure, FailureKind, Fate, LostCall, Sent
+from supervisor.runtime.aftermath import may_write
 
 __all__ = ["Tail"]
 
@@ -33,9 +35,8 @@ _REFUSED = "The user doesn't want to proceed with this tool use."
 _BACKGROUND = ("Async agent launched", "Command running in background")
 """How the runtime begins what it writes of an interrupt, into an interrupted call's result,
 and into the result of a call that goes on in the background (CLI 2.1.330)."""
-
-_SYNTHETIC = "<synthetic>"
-"""The model of what the runtime itself writes as the assistant."""
+_DELEGATES = ("Agent", "Task")
+"""The tools that start a subagent; it is named in what they return, and in its report."""
 
 
 @dataclass(frozen=True)
@@ -205,25 +206,52 @@ class _Calls:
             for entry in turn
             if isinstance(entry, Prompt) and entry.origin is Origin.TASK
         ]
+        self._heard = self._heard_of({entry.agent_id for entry in turn} - {None})
         self._written_ahead = all(
             result.is_error or call_id in self._intents for call_id, result in self._results.items()
         )
 
     def lost(self) -> list[LostCall]:
-        """Those without a result to rely on: first those written down, as they began."""
+        """Those without a result to rely on: first those written down, as they began; last
+        those that subagents brought to an end."""
         known = dict.fromkeys((*self._intents, *self._calls))
         fates = {call_id: self._fate(call_id) for call_id in known}
-        return [
+        lost = [
             _lost(self._intents.get(call_id) or self._calls[call_id], fate)
             for call_id, fate in fates.items()
             if fate is not None
         ]
+        return sorted(lost, key=lambda call: call.fate is Fate.UNREPORTED)
+
+    def _heard_of(self, agents: set[str | None]) -> set[str | None]:
+        """The agents whose results the model knows: its own, and those of the subagents that
+        have reported to it, be it by way of another."""
+        ended = [
+            (result.agent_id, result.text)
+            for call_id, result in self._results.items()
+            if call_id in self._calls
+            and self._calls[call_id].tool in _DELEGATES
+            and not result.text.startswith((_REFUSED, *_BACKGROUND))
+        ]
+        told = [*ended, *((None, report) for report in self._reports)]
+        heard: set[str | None] = {None}
+        while more := {
+            agent
+            for agent in agents - heard
+            if any(to in heard and str(agent) in text for to, text in told)
+        }:
+            heard |= more
+        return heard
+
+    def _is_heard_of(self, call_id: str) -> bool:
+        call = self._calls.get(call_id)
+        return call is None or call.agent_id in self._heard or not may_write(call.tool)
 
     def _fate(self, call_id: str) -> Fate | None:
         """None where its result says what came of it."""
         result = self._results.get(call_id)
         if result is not None and not result.text.startswith((_REFUSED, *_BACKGROUND)):
-            return None
+            return None if self._is_heard_of(call_id) else Fate.UNREPORTED
         if result is not None and result.text.startswith(_BACKGROUND):
             reported = any(call_id in report for report in self._reports)
             return None if reported else Fate.IN_BACKGROUND
@@ -254,7 +282,7 @@ def _steps(entries: Iterable[Entry]) -> list[Entry]:
         entry
         for entry in entries
         if not isinstance(entry, Notice | Unknown)
-        and not (isinstance(entry, Text) and entry.model == _SYNTHETIC)
+        and not (isinstance(entry, Text) and entry.model == SYNTHETIC_MODEL)
     ]
 
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import cast
 
 import msgspec
-from claude_agent_sdk import SessionStoreEntry
+from claude_agent_sdk import SessionKey, SessionStoreEntry
 
-__all__ = ["Identity", "decode", "encode", "identify", "pack", "place_of", "unpack"]
+__all__ = ["Identity", "decode", "encode", "identify", "key_of", "pack", "place_of", "unpack"]
 
 _COMPRESS_FROM = 4096
 _LEVEL = 6
@@ -30,6 +30,7 @@ class Identity(msgspec.Struct, rename="camel"):
 
 
 _IDENTITY = msgspec.json.Decoder(Identity)
+_ANYTHING = msgspec.json.Decoder()
 
 
 def encode(entry: Mapping[str, object]) -> bytes:
@@ -46,11 +47,19 @@ def encode(entry: Mapping[str, object]) -> bytes:
 
 def decode(raw: bytes) -> SessionStoreEntry | None:
     """A raw line as the SDK wants it; None where it is no JSON object."""
+    entry = _read(raw)
+    return cast("SessionStoreEntry", entry) if isinstance(entry, dict) else None
+
+
+def _read(raw: bytes) -> object:
     try:
-        entry = json.loads(raw.decode("utf-8-sig"))
+        return _ANYTHING.decode(raw)  # twice as quick, and holds equal names once
+    except (ValueError, RecursionError):
+        pass  # it refuses lone surrogates, NaN and the like, which the CLI may write
+    try:
+        return json.loads(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return None
-    return cast("SessionStoreEntry", entry) if isinstance(entry, dict) else None
 
 
 def identify(raw: bytes) -> Identity:
@@ -79,6 +88,12 @@ def _identify_slowly(raw: bytes) -> Identity:
             identity.uuid = identity.uuid or part.uuid
             identity.forked_from = identity.forked_from or part.forked_from
     return identity
+
+
+def key_of(project_key: str, sdk_session_id: str, subpath: str) -> SessionKey:
+    """A transcript's key as the SDK has it: a main one's has no subpath."""
+    key = SessionKey(project_key=project_key, session_id=sdk_session_id)
+    return SessionKey(**key, subpath=subpath) if subpath else key
 
 
 def place_of(offset: int, raw: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,9 +15,10 @@ __all__ = ["store_at"]
 _SCHEME = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://")
 
 
-def store_at(location: str | Path) -> Store:
+def store_at(location: str | Path, *, wait: timedelta = timedelta(seconds=30)) -> Store:
     """The store at `location`, not open yet: a path or `sqlite:///PATH` is a SQLite file
-    (`sqlite:////PATH` an absolute one), `postgresql://...` a PostgreSQL database.
+    (`sqlite:////PATH` an absolute one), `postgresql://...` a PostgreSQL database, whose
+    server `open` tries to reach for as long as `wait`.
 
     Raises `StoreError` for anything else.
 
@@ -30,7 +32,7 @@ def store_at(location: str | Path) -> Store:
     if scheme in ("postgresql", "postgres"):
         from supervisor.store.postgres import PostgresStore
 
-        return PostgresStore(f"postgresql://{address}")
+        return PostgresStore(f"postgresql://{address}", connect_within=wait)
     from supervisor.store.sqlite import SqliteStore
 
     if scheme == "file":

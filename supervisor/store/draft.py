@@ -11,7 +11,7 @@ from claude_agent_sdk import SessionKey, SessionSummaryEntry, fold_session_summa
 from supervisor.store import codec
 from supervisor.store.interface import StoredEntry
 
-__all__ = ["Draft", "drafts_of", "fold", "origin"]
+__all__ = ["Draft", "drafts_again", "drafts_of", "fold", "origin"]
 
 
 class Draft(NamedTuple):
@@ -32,6 +32,7 @@ class Draft(NamedTuple):
         return StoredEntry(
             session_id=session_id,
             seq=seq,
+            project_key=key["project_key"],
             transcript=key["session_id"],
             subpath=key.get("subpath", ""),
             uuid=self.uuid,
@@ -76,6 +77,13 @@ def _drafted(raw: bytes, inherited: bool | None, place: str | None) -> Draft:
         compressed=compressed,
         kept=kept,
     )
+
+
+def drafts_again(entries: Iterable[StoredEntry]) -> list[Draft]:
+    """Entries that were stored before, ready to be stored elsewhere."""
+    return [
+        _drafted(entry.raw, entry.inherited, None)._replace(uuid=entry.uuid) for entry in entries
+    ]
 
 
 def origin(drafts: Iterable[Draft]) -> str | None:

@@ -7,12 +7,15 @@ and resumed from it.
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
+from uuid import uuid4
 
 import msgspec
 from claude_agent_sdk import (
@@ -28,11 +31,19 @@ from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
 from supervisor.core.lease import Lease
 from supervisor.core.outcome import Outcome
+from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
+from supervisor.core.word import Heard, Word
+from supervisor.errors import LeaseHeld, LeaseLost, TranscriptError
 from supervisor.store.codec import encode
+from supervisor.store.files import FilesRecord
 
-__all__ = ["Incident", "Recorded", "SessionRow", "Store", "StoredEntry"]
+__all__ = ["Incident", "Recorded", "Removed", "SessionRow", "Store", "StoredEntry", "Told"]
+
+_REMOVED_AT_ONCE = 5_000
+"""Entries deleted in one transaction, which takes some tenths of a second."""
+_REMOVAL_TTL = timedelta(seconds=60)
 
 _AGENT_PATH = re.compile(r"(?:.*/)?(?:agent-)?(?P<id>[^/]+)", re.DOTALL)
 
@@ -43,6 +54,7 @@ class StoredEntry(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     seq: int
     """From 1 and without gaps, over all transcripts of the session."""
+    project_key: str = ""
     transcript: str
     """The SDK session id; a subagent's is its parent's."""
     subpath: str = ""
@@ -74,6 +86,8 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str | None = None
     policy: str | None = None
     """The policy's text."""
+    submission: str | None = None
+    """How a worker is to run it, as JSON; None where a program of its own runs it."""
     entries: int = 0
     """Entries ever numbered; the newest one's `seq`."""
     verdicts: int = 0
@@ -81,6 +95,14 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     """Decisions to act."""
     lease: Lease | None = None
     """Who runs it now, by the store's clock; None where nobody does."""
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that was deleted, with all that belonged to it."""
+
+    session_id: str
+    entries: int
+    """How many were deleted."""
 
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,13 +115,15 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     seq: int | None = None
     at: datetime
     source: str
-    """The part of Lucid: `ingest`, `detector:loop`, `action:rollback`, `store`."""
+    """The part of Lucid: `ingest`, `detector:loop`, `action:rollback`, `store`, `judge`."""
     place: str = ""
     """Where, for a person: a file, line and offset, or an entry."""
     message: str
 
 
-Recorded = Verdict | Decision | Outcome | Intent | Incident
+Told = Verdict | Decision | Outcome | Intent | Incident | SentPrompt
+"""What a session's story is told from."""
+Recorded = Told | Word | Heard
 
 
 class Store(SessionStore):
@@ -200,6 +224,7 @@ class Store(SessionStore):
         objective: str | None = None,
         cwd: str | None = None,
         policy: str | None = None,
+        submission: str | None = None,
         state: SessionState = SessionState.RUNNING,
     ) -> SessionRow:
         """Create a session, or return the one of this id as it stands."""
@@ -215,6 +240,7 @@ class Store(SessionStore):
         objective: str | None = None,
         cwd: str | None = None,
         policy: str | None = None,
+        submission: str | None = None,
         lease: Lease | None = None,
     ) -> None:
         """Set what is given; None leaves as is. Raises `TranscriptError` where there is
@@ -235,9 +261,10 @@ class Store(SessionStore):
     @abstractmethod
     async def runnable(self, limit: int) -> list[SessionRow]:
         """The sessions that a worker may take, oldest first: the queued ones, and those
-        whose worker is gone, which are running under a lease that has expired.
+        with a submission whose worker is gone, which are running under a lease that has
+        expired or was released.
 
-        A running session that never had a lease is some program's own and is left out.
+        A running session without a submission is some program's own and is left out.
         """
 
     @abstractmethod
@@ -299,5 +326,116 @@ class Store(SessionStore):
         """The tool calls that were about to run, in order."""
 
     @abstractmethod
+    async def prompts(self, session_id: str) -> list[SentPrompt]:
+        """The prompts that were about to be sent, in order."""
+
+    @abstractmethod
+    async def words(self, session_id: str) -> list[Word]:
+        """What people said to the session and its agent did not get yet, in order."""
+
+    @abstractmethod
     async def incidents(self, session_id: str) -> list[Incident]:
         """What went wrong on Lucid's side, in order."""
+
+    @abstractmethod
+    async def write_files(
+        self,
+        session_id: str,
+        snapshot_id: str,
+        number: int,
+        data: bytes,
+        *,
+        lease: Lease | None = None,
+    ) -> None:
+        """Keep one piece of the content of a checkpoint of files, numbered from 0. What was
+        kept under that number before is replaced."""
+
+    @abstractmethod
+    async def record_files(self, kept: FilesRecord, *, lease: Lease | None = None) -> None:
+        """Record a checkpoint of files, once its content is written. It goes with its session,
+        and so does its content."""
+
+    @abstractmethod
+    async def files(self, session_id: str) -> list[FilesRecord]:
+        """The checkpoints of the session's files, in the order in which they were recorded."""
+
+    @abstractmethod
+    def read_files(self, kept: FilesRecord) -> AsyncIterator[bytes]:
+        """The content of a checkpoint of files, piece by piece. Raises `StoreError` where one
+        is missing."""
+
+    @abstractmethod
+    async def transcripts(self, session_id: str) -> list[SessionKey]:
+        """The keys of the transcripts of a session, subagents' too, in the order in which
+        they came. Raises `TranscriptError` where there is no such session."""
+
+    @abstractmethod
+    async def restore(
+        self,
+        row: SessionRow,
+        *,
+        transcripts: Sequence[SessionKey] = (),
+        entries: Sequence[StoredEntry] = (),
+        lease: Lease | None = None,
+    ) -> None:
+        """Put back a part of a session that was taken from a store, in one transaction.
+
+        The session, which is there, gets what `row` says, its lease and counts apart. Those
+        of `transcripts` that are not there yet are made; `entries`, which are not there yet
+        and whose transcripts are, get the numbers they have. Raises `TranscriptError` where
+        a transcript is another session's, or an entry is there already.
+        """
+
+    @abstractmethod
+    async def prunable(
+        self, before: datetime, *, unfinished: bool = False, limit: int = 1_000
+    ) -> list[SessionRow]:
+        """The sessions that `prune` would delete, the last to change last."""
+
+    @abstractmethod
+    async def remove(self, session_id: str, *, at_most: int, lease: Lease | None = None) -> int:
+        """Delete the newest entries of a session, and where that was all of them the session
+        with all that belongs to it. Returns how many were deleted: fewer than `at_most`
+        means that the session is gone. Until then it is marked as one that is being deleted.
+        """
+
+    async def delete_session(self, lease: Lease) -> int:
+        """Delete the session that a lease is on, in transactions that keep nobody waiting.
+        Returns how many entries it had."""
+        total = 0
+        while True:
+            count = await self.remove(lease.session_id, at_most=_REMOVED_AT_ONCE, lease=lease)
+            total += count
+            if count < _REMOVED_AT_ONCE:
+                return total
+            lease = await self.renew_lease(lease, ttl=_REMOVAL_TTL)
+
+    async def prune(
+        self, before: datetime, *, unfinished: bool = False, limit: int = 1_000
+    ) -> list[Removed]:
+        """Delete sessions last changed before a time, at most `limit` of them, oldest first.
+
+        Those that are queued or run under a live lease stay, and so do those that were left
+        running, which can be resumed, unless `unfinished`. Each is held by a lease while it
+        is deleted, in transactions that keep nobody waiting; a prune that is interrupted
+        leaves the beginning of one session, and the next prune goes on with it.
+        """
+        removed: list[Removed] = []
+        for row in await self.prunable(before, unfinished=unfinished, limit=limit):
+            try:
+                entries = await self._prune(row)
+            except (LeaseHeld, LeaseLost, TranscriptError):
+                continue  # another worker was quicker: to resume it, or to delete it
+            if entries is not None:
+                removed.append(Removed(session_id=row.session_id, entries=entries))
+        return removed
+
+    async def _prune(self, row: SessionRow) -> int | None:
+        """Delete one session unless it was changed since; returns how many entries it had."""
+        owner = f"{socket.gethostname()}/{os.getpid()} (prune {uuid4().hex[:8]})"
+        lease = await self.acquire_lease(row.session_id, owner=owner, ttl=_REMOVAL_TTL)
+        now = await self.session(row.session_id)
+        if now.session_id != row.session_id or now.updated_at != row.updated_at:
+            await self.release_lease(lease)
+            return None
+        return await self.delete_session(lease)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -19,12 +19,17 @@ from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
 from supervisor.core.lease import Lease
 from supervisor.core.outcome import Outcome
+from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
+from supervisor.core.word import Word
 from supervisor.errors import StoreError
 from supervisor.store import postgres_entries as entries
+from supervisor.store import postgres_files as files
 from supervisor.store import postgres_sessions as sessions
+from supervisor.store import postgres_upkeep as upkeep
 from supervisor.store.draft import drafts_of
+from supervisor.store.files import FilesRecord, piece_of
 from supervisor.store.interface import Incident, Recorded, SessionRow, Store, StoredEntry
 from supervisor.store.postgres_pool import Connections
 from supervisor.store.postgres_query import Database
@@ -69,6 +74,9 @@ class PostgresStore(Store):
         self._timeout = statement_timeout
         self._most = connections
         self._open: Connections | None = None
+
+    def __str__(self) -> str:
+        return str(self.address)
 
     async def open(self) -> None:
         if self._open is not None:
@@ -144,9 +152,16 @@ class PostgresStore(Store):
         objective: str | None = None,
         cwd: str | None = None,
         policy: str | None = None,
+        submission: str | None = None,
         state: SessionState = SessionState.RUNNING,
     ) -> SessionRow:
-        details = {"head": head, "objective": objective, "cwd": cwd, "policy": policy}
+        details = {
+            "head": head,
+            "objective": objective,
+            "cwd": cwd,
+            "policy": policy,
+            "submission": submission,
+        }
         return await self._change(sessions.create_session, session_id, project_key, state, details)
 
     async def update_session(
@@ -159,6 +174,7 @@ class PostgresStore(Store):
         objective: str | None = None,
         cwd: str | None = None,
         policy: str | None = None,
+        submission: str | None = None,
         lease: Lease | None = None,
     ) -> None:
         changes = {
@@ -168,6 +184,7 @@ class PostgresStore(Store):
             "objective": objective,
             "cwd": cwd,
             "policy": policy,
+            "submission": submission,
         }
         await self._change(sessions.update_session, session_id, changes, lease)
 
@@ -199,6 +216,7 @@ class PostgresStore(Store):
             for entry in found:
                 yield entry
             after = found[-1].seq
+            found.clear()  # before the next ones come
 
     async def record(self, *items: Recorded, lease: Lease | None = None) -> None:
         if items:
@@ -216,5 +234,54 @@ class PostgresStore(Store):
     async def intents(self, session_id: str) -> list[Intent]:
         return await self._read(sessions.recorded, "intents", Intent, session_id)
 
+    async def prompts(self, session_id: str) -> list[SentPrompt]:
+        return await self._read(sessions.prompts, session_id)
+
+    async def words(self, session_id: str) -> list[Word]:
+        return await self._read(sessions.recorded, "words", Word, session_id)
+
     async def incidents(self, session_id: str) -> list[Incident]:
         return await self._read(sessions.recorded, "incidents", Incident, session_id)
+
+    async def write_files(
+        self,
+        session_id: str,
+        snapshot_id: str,
+        number: int,
+        data: bytes,
+        *,
+        lease: Lease | None = None,
+    ) -> None:
+        await self._change(files.write_chunk, session_id, snapshot_id, number, data, lease)
+
+    async def record_files(self, kept: FilesRecord, *, lease: Lease | None = None) -> None:
+        await self._change(files.record, kept, lease)
+
+    async def files(self, session_id: str) -> list[FilesRecord]:
+        return await self._read(files.records, session_id)
+
+    async def read_files(self, kept: FilesRecord) -> AsyncIterator[bytes]:
+        for number in range(kept.chunks):
+            data = await self._read(files.chunk, kept.session_id, kept.snapshot_id, number)
+            yield piece_of(kept, number, data)
+
+    async def transcripts(self, session_id: str) -> list[SessionKey]:
+        return await self._read(upkeep.transcripts, session_id)
+
+    async def restore(
+        self,
+        row: SessionRow,
+        *,
+        transcripts: Sequence[SessionKey] = (),
+        entries: Sequence[StoredEntry] = (),
+        lease: Lease | None = None,
+    ) -> None:
+        await self._change(upkeep.restore, row, transcripts, entries, lease)
+
+    async def prunable(
+        self, before: datetime, *, unfinished: bool = False, limit: int = 1_000
+    ) -> list[SessionRow]:
+        return await self._read(upkeep.prunable, before, unfinished, limit)
+
+    async def remove(self, session_id: str, *, at_most: int, lease: Lease | None = None) -> int:
+        return await self._change(upkeep.remove, session_id, at_most, lease)

@@ -27,13 +27,16 @@ from supervisor.store.postgres_sessions import lease_of, make_session, session_k
 from supervisor.store.rows import key_columns, micros
 
 __all__ = [
+    "Place",
     "aside",
     "batch",
     "delete",
+    "insert",
     "list_sessions",
     "list_subkeys",
     "list_summaries",
     "load",
+    "place_of",
     "write",
 ]
 
@@ -43,11 +46,13 @@ _Identity = tuple[str | None, str | None]
 
 _BATCH_ROWS = 500
 _BATCH_BYTES = 4 * 1024 * 1024
+_BATCH_KEPT_BYTES = 1024 * 1024
+"""What a batch comes to as it is kept: transcripts become a third to a sixth of their size."""
 _LARGE = 256 * 1024
 """Bytes whose compression or decoding takes longer than other tasks should wait."""
 
 
-class _Place(msgspec.Struct, kw_only=True):
+class Place(msgspec.Struct, kw_only=True):
     """A transcript and its session, both locked, so that its writers take turns."""
 
     key: int
@@ -66,10 +71,10 @@ async def write(
     lease: Lease | None,
 ) -> list[StoredEntry]:
     """See `Store.write`."""
-    place = await _place(db, key)
+    place = await place_of(db, key)
     if place is None:
         await db.run("lock_sdk_session", sdk_session_id=key["session_id"])
-        place = await _place(db, key)  # another may just have made it
+        place = await place_of(db, key)  # another may just have made it
     if place is None:
         wanted = session_id or (lease.session_id if lease is not None else None)
         place = await _new_place(db, key, drafts, wanted)
@@ -79,25 +84,26 @@ async def write(
     numbered = enumerate(new, place.last_seq + 1)
     stored = [draft.stored(place.session_id, seq, key) for seq, draft in numbered]
     if stored:
-        await _insert(db, place, new)
+        await insert(db, place, new, [entry.seq for entry in stored])
         await _advance(db, place, key, stored)
     return stored
 
 
-async def _place(db: Database, key: SessionKey) -> _Place | None:
+async def place_of(db: Database, key: SessionKey) -> Place | None:
+    """The transcript of that key, if it is there; see `Place`."""
     row = await db.find("transcript", **key_columns(key))
-    return None if row is None else _Place(**_with_lease(row))
+    return None if row is None else Place(**_with_lease(row))
 
 
 async def _new_place(
     db: Database, key: SessionKey, drafts: Sequence[Draft], wanted: str | None
-) -> _Place:
+) -> Place:
     session: DictRow | None = None
     while session is None:  # it may be deleted before it is locked
         owner = await _session_for(db, key, drafts, wanted)
         session = await db.find("session_of_key", session_key=owner)
     made = await db.one("insert_transcript", session_key=session["session_key"], **key_columns(key))
-    return _Place(**made, **_with_lease(session))
+    return Place(**made, **_with_lease(session))
 
 
 async def _session_for(
@@ -124,7 +130,7 @@ def _with_lease(row: DictRow) -> DictRow:
     return {**row, "lease": lease_of({"session_id": row["session_id"], **lease})}
 
 
-async def _known(db: Database, place: _Place, drafts: Sequence[Draft]) -> set[_Identity]:
+async def _known(db: Database, place: Place, drafts: Sequence[Draft]) -> set[_Identity]:
     """Which of the drafts the transcript holds already."""
     uuids = [draft.uuid for draft in drafts if draft.uuid]
     places = [draft.place for draft in drafts if draft.place]
@@ -143,21 +149,22 @@ def _new(drafts: Iterable[Draft], known: set[_Identity]) -> Iterator[Draft]:
         yield draft
 
 
-async def _insert(db: Database, place: _Place, new: Sequence[Draft]) -> None:
-    seq = place.last_seq
+async def insert(db: Database, place: Place, new: Sequence[Draft], seqs: Sequence[int]) -> None:
+    """Insert entries under these numbers."""
+    done = 0
     for chunk in _chunks(new):
         await db.run(
             "insert_entries",
             session_key=place.session_key,
             transcript_key=place.key,
-            seqs=list(range(seq + 1, seq + 1 + len(chunk))),
+            seqs=seqs[done : done + len(chunk)],
             uuids=[draft.uuid for draft in chunk],
             places=[draft.place for draft in chunk],
             inherited=[draft.inherited for draft in chunk],
             compressed=[draft.compressed for draft in chunk],
             raws=[draft.kept for draft in chunk],
         )
-        seq += len(chunk)
+        done += len(chunk)
 
 
 def _chunks(new: Iterable[Draft]) -> Iterator[list[Draft]]:
@@ -173,7 +180,7 @@ def _chunks(new: Iterable[Draft]) -> Iterator[list[Draft]]:
 
 
 async def _advance(
-    db: Database, place: _Place, key: SessionKey, stored: Sequence[StoredEntry]
+    db: Database, place: Place, key: SessionKey, stored: Sequence[StoredEntry]
 ) -> None:
     size = sum(len(entry.raw) for entry in stored)
     summary = await aside(size, partial(fold, place.summary, key, stored))
@@ -212,24 +219,32 @@ async def batch(
         after=after,
         transcript=transcript,
         rows=_BATCH_ROWS,
-        bytes=_BATCH_BYTES,
+        bytes=_BATCH_KEPT_BYTES,
     )
     return await asyncio.to_thread(_stored, session_id, rows)
 
 
 def _stored(session_id: str, rows: Iterable[DictRow]) -> list[StoredEntry]:
-    return [
-        StoredEntry(
-            session_id=session_id,
-            seq=row["seq"],
-            transcript=row["sdk_session_id"],
-            subpath=row["subpath"],
-            uuid=row["uuid"],
-            inherited=row["inherited"],
-            raw=codec.unpack(row["compressed"], row["raw"]),
+    entries: list[StoredEntry] = []
+    size = 0
+    for row in rows:
+        raw = codec.unpack(row["compressed"], row["raw"])
+        entries.append(
+            StoredEntry(
+                session_id=session_id,
+                seq=row["seq"],
+                project_key=row["project_key"],
+                transcript=row["sdk_session_id"],
+                subpath=row["subpath"],
+                uuid=row["uuid"],
+                inherited=row["inherited"],
+                raw=raw,
+            )
         )
-        for row in rows
-    ]
+        size += len(raw)
+        if size > _BATCH_BYTES:
+            break
+    return entries
 
 
 async def list_sessions(db: Database, project_key: str) -> list[SessionStoreListEntry]:

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from supervisor.errors import StoreError
+from supervisor.errors import StoreAway
 from supervisor.store.postgres_query import Connection, Database
 from supervisor.store.postgres_server import Address, has_broken, reach
 
@@ -84,7 +84,7 @@ class Connections:
     async def _borrowed(self, *, fresh: bool = False) -> AsyncIterator[Connection]:
         async with self._turn:
             free = self._free.pop() if self._free and not fresh else None
-            connection = free or await reach(self._address, self._reconnect_within, self._timeout)
+            connection = free or await self._reached()
             try:
                 yield connection
             finally:
@@ -93,6 +93,12 @@ class Connections:
                     self._free.append(connection)
                 else:
                     await connection.close()
+
+    async def _reached(self) -> Connection:
+        # Quietly: whoever goes on trying says so once, and not with each attempt.
+        return await reach(
+            self._address, self._reconnect_within, self._timeout, level=logging.DEBUG
+        )
 
     async def _distrust_after(
         self, error: psycopg.OperationalError, connection: Connection
@@ -118,7 +124,7 @@ class Connections:
         give_up = time.monotonic() + 2 * self._timeout.total_seconds()
         while (status := await attempt.status(db)) == "in progress":
             if time.monotonic() > give_up:
-                raise StoreError(
+                raise StoreAway(
                     f"the server of the store {self._address} still works on a write whose "
                     "connection was lost, so it is not known whether it is kept; look at the server"
                 )

@@ -34,6 +34,11 @@ class Database:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    @property
+    def connection(self) -> Connection:
+        """The connection itself, for statements that are not Lucid's."""
+        return self._connection
+
     async def run(self, statement: str, **columns: Parameter) -> Cursor:
         """Run a statement."""
         return await self._connection.execute(STATEMENTS[statement], _bound(columns), binary=True)

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from supervisor.core.text import one_line
-from supervisor.errors import StoreError
+from supervisor.errors import StoreAway, StoreError
 from supervisor.store.postgres_query import Connection, Database
 
 __all__ = ["Address", "connect", "explained", "has_broken", "prepare", "reach"]
@@ -56,6 +56,11 @@ _FAILURES: dict[str, tuple[str, str]] = {
     "XX002": ("is damaged", "restore a backup, or reindex what the server names"),
 }
 _OTHER_FAILURE = ("failed", "please report this as a bug of Lucid's")
+
+_PASSING = ("25006", "25P03", "40", "53", "55P03", "57014", "58")
+"""Codes, or classes of them, of what may end by itself or by an administrator's hand: a
+standby that is about to be promoted, a conflict, lack of resources, a lock, a server that
+is too slow, an error of its system. A lost connection is one too."""
 
 
 class Address:
@@ -129,8 +134,15 @@ async def prepare(db: Connection, statement_timeout: timedelta) -> None:
     await Database(db).run("prepare_connection", statement_timeout=milliseconds)
 
 
-async def reach(address: Address, within: timedelta, statement_timeout: timedelta) -> Connection:
-    """`connect`, tried again and again `within` that time while the server is away."""
+async def reach(
+    address: Address,
+    within: timedelta,
+    statement_timeout: timedelta,
+    *,
+    level: int = logging.WARNING,
+) -> Connection:
+    """`connect`, tried again and again `within` that time while the server is away, which is
+    logged at this `level`."""
     give_up, pause = time.monotonic() + within.total_seconds(), _PAUSE
     while True:
         try:
@@ -140,7 +152,7 @@ async def reach(address: Address, within: timedelta, statement_timeout: timedelt
                 raise
             if pause == _PAUSE:
                 seconds = within.total_seconds()
-                log.warning("%s; trying for %g s", _explanation(address, error), seconds)
+                log.log(level, "%s; trying for %g s", _explanation(address, error), seconds)
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -151,7 +163,12 @@ def explained(address: Address) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise StoreError(_explanation(address, error)) from error
+        kind = StoreAway if _may_pass(error) else StoreError
+        raise kind(_explanation(address, error)) from error
+
+
+def _may_pass(error: psycopg.Error) -> bool:
+    return has_broken(error) or (error.sqlstate or "").startswith(_PASSING)
 
 
 def _explanation(address: Address, error: psycopg.Error) -> str:

@@ -9,23 +9,27 @@ from typing import Any, TypeVar
 import msgspec
 
 from supervisor.core.lease import Lease
+from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
 from supervisor.errors import TranscriptError
 from supervisor.store import refusal
 from supervisor.store.interface import Recorded, SessionRow
 from supervisor.store.postgres_query import Database
-from supervisor.store.rows import insertion, session_row
+from supervisor.store.rows import insertion, sent_prompt, session_row
 
 __all__ = [
     "acquire_lease",
     "create_session",
+    "fence",
     "lease",
     "lease_of",
     "make_session",
+    "prompts",
     "record",
     "recorded",
     "release_lease",
     "renew_lease",
+    "rows_of",
     "runnable",
     "session",
     "session_key",
@@ -58,6 +62,7 @@ async def make_session(
     objective: str | None = None,
     cwd: str | None = None,
     policy: str | None = None,
+    submission: str | None = None,
     state: SessionState = SessionState.RUNNING,
 ) -> bool:
     """Make a session unless there is one of this id; returns whether it was made."""
@@ -70,6 +75,7 @@ async def make_session(
         objective=objective,
         cwd=cwd,
         policy=policy,
+        submission=submission,
     )
     return made is not None
 
@@ -78,19 +84,19 @@ async def update_session(
     db: Database, session_id: str, changes: Mapping[str, str | None], lease: Lease | None
 ) -> None:
     """See `Store.update_session`."""
-    await _fence(db, lease, [session_id])
+    await fence(db, lease, [session_id])
     if await db.find("update_session", id=session_id, **changes) is None:
         raise await _unknown(db, session_id)
 
 
 async def session(db: Database, session_id: str) -> SessionRow:
     """See `Store.session`."""
-    rows = await _rows(db, [session_id])
+    rows = await rows_of(db, [session_id])
     if rows:
         return rows[0]
     found = await db.all("sessions_by_prefix", prefix=session_id, limit=refusal.SHOWN_IDS)
     ids = [row["id"] for row in found]
-    rows = await _rows(db, ids) if len(ids) == 1 and session_id else []
+    rows = await rows_of(db, ids) if len(ids) == 1 and session_id else []
     if rows:
         return rows[0]
     if ids and session_id:
@@ -100,12 +106,12 @@ async def session(db: Database, session_id: str) -> SessionRow:
 
 async def sessions(db: Database, limit: int) -> list[SessionRow]:
     """See `Store.sessions`."""
-    return await _rows(db, await _ids(db, "recent_session_ids", limit))
+    return await rows_of(db, await _ids(db, "recent_session_ids", limit))
 
 
 async def runnable(db: Database, limit: int) -> list[SessionRow]:
     """See `Store.runnable`."""
-    return await _rows(db, await _ids(db, "runnable_ids", limit))
+    return await rows_of(db, await _ids(db, "runnable_ids", limit))
 
 
 async def _ids(db: Database, statement: str, limit: int) -> list[str]:
@@ -113,7 +119,8 @@ async def _ids(db: Database, statement: str, limit: int) -> list[str]:
     return [row["id"] for row in rows]
 
 
-async def _rows(db: Database, ids: Sequence[str]) -> list[SessionRow]:
+async def rows_of(db: Database, ids: Sequence[str]) -> list[SessionRow]:
+    """The sessions of these ids, in this order."""
     rows = await db.all("session_rows", ids=ids)
     return [session_row(row) for row in rows]
 
@@ -181,7 +188,7 @@ def lease_of(columns: Mapping[str, Any]) -> Lease | None:
     return Lease(**columns) if columns["epoch"] else None
 
 
-async def _fence(db: Database, held: Lease | None, session_ids: Collection[str]) -> None:
+async def fence(db: Database, held: Lease | None, session_ids: Collection[str]) -> None:
     """Raise unless the lease is on these sessions, and keep it so until the transaction ends."""
     if held is None:
         return
@@ -196,7 +203,7 @@ async def _fence(db: Database, held: Lease | None, session_ids: Collection[str])
 async def record(db: Database, items: Sequence[Recorded], lease: Lease | None) -> None:
     """See `Store.record`."""
     session_ids = {item.session_id for item in items}
-    await _fence(db, lease, session_ids)
+    await fence(db, lease, session_ids)
     keys = await _session_keys(db, session_ids)
     for item in items:
         statement, columns = insertion(item)
@@ -209,3 +216,9 @@ async def recorded(
     """What one of the listing statements finds, as values of its kind."""
     rows = await db.all(statement, session_key=await session_key(db, session_id))
     return [msgspec.json.decode(row["body"], type=kind) for row in rows]
+
+
+async def prompts(db: Database, session_id: str) -> list[SentPrompt]:
+    """See `Store.prompts`."""
+    rows = await db.all("prompts", session_key=await session_key(db, session_id))
+    return [sent_prompt(session_id, row) for row in rows]

@@ -6,20 +6,28 @@ import difflib
 from collections.abc import Sequence
 from datetime import datetime
 
+from claude_agent_sdk import SessionKey
+
 from supervisor.core.lease import Lease
 from supervisor.errors import LeaseHeld, LeaseLost, StoreError, TranscriptError
 
 __all__ = [
+    "BEING_REMOVED",
     "NEAREST_AMONG",
     "SHOWN_IDS",
     "ambiguous",
+    "astray",
     "check_fence",
     "held",
     "lost",
     "newer",
+    "taken",
+    "there_already",
     "unknown",
 ]
 
+BEING_REMOVED = "a prune that was deleting this session has not finished: its end is missing"
+"""Why a session is closed of which a part was deleted."""
 NEAREST_AMONG = 1_000
 """The sessions, the last changed first, among which a mistyped id is looked for."""
 SHOWN_IDS = 5
@@ -79,6 +87,30 @@ def check_fence(lease: Lease, session_id: str, now: Lease | None) -> None:
         )
     if now is None or (now.owner, now.epoch) != (lease.owner, lease.epoch):
         raise lost(lease, now)
+
+
+def taken(key: SessionKey, session_id: str, owner: str) -> TranscriptError:
+    """A transcript that is to be put back belongs to another session here."""
+    return TranscriptError(
+        f"transcript {_named(key)!r} of session {session_id!r} is here already, as one of session "
+        f"{owner!r}; use another --store, or delete that session first"
+    )
+
+
+def astray(key: SessionKey, seq: int) -> TranscriptError:
+    """An entry is to be put back into a transcript that its session does not have."""
+    return TranscriptError(f"entry {seq} belongs to {_named(key)!r}, no transcript of its session")
+
+
+def there_already(seq: int) -> TranscriptError:
+    """An entry's number or uuid is taken."""
+    return TranscriptError(
+        f"entry {seq}, or one put back with it, has the number or the uuid of another"
+    )
+
+
+def _named(key: SessionKey) -> str:
+    return "/".join(filter(None, (key["session_id"], key.get("subpath"))))
 
 
 def _said(at: datetime) -> str:

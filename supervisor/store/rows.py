@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,14 +14,30 @@ from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
 from supervisor.core.lease import Lease
 from supervisor.core.outcome import Outcome
+from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
-from supervisor.store.interface import Incident, Recorded, SessionRow
+from supervisor.core.word import Heard, Word
+from supervisor.store import codec
+from supervisor.store.interface import Incident, Recorded, SessionRow, StoredEntry
 
-__all__ = ["Row", "Value", "clean", "insertion", "key_columns", "micros", "moment", "session_row"]
+__all__ = [
+    "Row",
+    "Value",
+    "by_transcript",
+    "clean",
+    "insertion",
+    "kept_row",
+    "key_columns",
+    "micros",
+    "moment",
+    "sent_prompt",
+    "session_row",
+]
 
 Value = str | int | float | bytes | datetime | None
 Row = Mapping[str, Any]
+_WithBody = Verdict | Decision | Outcome | Intent | Incident | Word | Heard
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -52,6 +68,32 @@ def key_columns(key: SessionKey) -> dict[str, Value]:
     }
 
 
+def by_transcript(entries: Iterable[StoredEntry]) -> Iterator[tuple[SessionKey, list[StoredEntry]]]:
+    """The entries of each transcript, by its key."""
+    parts: dict[tuple[str, str, str], list[StoredEntry]] = {}
+    for entry in entries:
+        parts.setdefault((entry.project_key, entry.transcript, entry.subpath), []).append(entry)
+    for place, part in parts.items():
+        yield codec.key_of(*place), part
+
+
+def kept_row(row: SessionRow) -> dict[str, Value]:
+    """The columns of `restore_session`, besides the session's key."""
+    return {
+        "project_key": row.project_key,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "state": row.state,
+        "state_reason": row.state_reason,
+        "head": row.head,
+        "objective": row.objective,
+        "cwd": row.cwd,
+        "policy": row.policy,
+        "submission": row.submission,
+        "last_seq": row.entries,
+    }
+
+
 def session_row(row: Row) -> SessionRow:
     """A row of `session_rows`; `expires_at` is NULL where the lease is not alive."""
     columns = dict(row)
@@ -62,13 +104,27 @@ def session_row(row: Row) -> SessionRow:
     return SessionRow(**columns)
 
 
+def sent_prompt(session_id: str, row: Row) -> SentPrompt:
+    """A row of `prompts`."""
+    message = msgspec.Raw(codec.unpack(row["compressed"], row["message"]))
+    return SentPrompt(session_id=session_id, uuid=row["uuid"], at=row["at"], message=message)
+
+
 def insertion(item: Recorded) -> tuple[str, dict[str, Value]]:
     """The statement that records an item, and its columns besides the session's key."""
+    if isinstance(item, SentPrompt):
+        compressed, message = codec.pack(bytes(item.message))
+        return "insert_prompt", {
+            "uuid": item.uuid,
+            "at": item.at,
+            "compressed": compressed,
+            "message": message,
+        }
     statement, columns = _columns(item)
     return statement, {**columns, "body": _body(item)}
 
 
-def _columns(item: Recorded) -> tuple[str, dict[str, Value]]:
+def _columns(item: _WithBody) -> tuple[str, dict[str, Value]]:
     match item:
         case Verdict():
             return "insert_verdict", {
@@ -103,6 +159,10 @@ def _columns(item: Recorded) -> tuple[str, dict[str, Value]]:
                 "tool": item.tool,
                 "at": item.at,
             }
+        case Word():
+            return "insert_word", {"id": item.id, "at": item.at}
+        case Heard():
+            return "insert_heard", {"word_id": item.word_id, "at": item.at}
         case Incident():
             return "insert_incident", {
                 "seq": item.seq or 0,
@@ -113,7 +173,7 @@ def _columns(item: Recorded) -> tuple[str, dict[str, Value]]:
             }
 
 
-def _body(item: Recorded) -> str:
+def _body(item: _WithBody) -> str:
     try:
         return msgspec.json.encode(item).decode()
     except UnicodeEncodeError:  # a lone surrogate, quoted from an agent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -22,10 +22,16 @@ from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
 from supervisor.core.lease import Lease
 from supervisor.core.outcome import Outcome
+from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
+from supervisor.core.word import Word
 from supervisor.errors import StoreError
+from supervisor.store import sqlite_files as files
+from supervisor.store import sqlite_transcripts as transcripts
+from supervisor.store import sqlite_upkeep as upkeep
 from supervisor.store.draft import drafts_of
+from supervisor.store.files import FilesRecord, piece_of
 from supervisor.store.interface import Incident, Recorded, SessionRow, Store, StoredEntry
 from supervisor.store.sqlite_database import Database
 from supervisor.store.sqlite_file import explained
@@ -51,6 +57,9 @@ class SqliteStore(Store):
         self._busy_timeout = busy_timeout
         self._thread: ThreadPoolExecutor | None = None
         self._database: Database | None = None
+
+    def __str__(self) -> str:
+        return str(self.path.absolute()) if self.path is not None else f"in memory ({id(self)})"
 
     async def open(self) -> None:
         if self._database is not None:
@@ -105,19 +114,26 @@ class SqliteStore(Store):
         return await self._call(Database.write, key, draft, session_id, lease)
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
-        return await self._call(Database.load, key)
+        if await self._call(Database.transcript, key) is None:
+            return None
+        entries: list[SessionStoreEntry] = []
+        after: int | None = 0
+        while after is not None:  # in parts, so that other calls come in between
+            part, after = await self._call(transcripts.load, key, after)
+            entries += part
+        return entries
 
     async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
-        return await self._call(Database.list_sessions, project_key)
+        return await self._call(transcripts.list_sessions, project_key)
 
     async def list_session_summaries(self, project_key: str) -> list[SessionSummaryEntry]:
-        return await self._call(Database.list_session_summaries, project_key)
+        return await self._call(transcripts.list_summaries, project_key)
 
     async def delete(self, key: SessionKey) -> None:
         await self._call(Database.delete, key)
 
     async def list_subkeys(self, key: SessionListSubkeysKey) -> list[str]:
-        return await self._call(Database.list_subkeys, key)
+        return await self._call(transcripts.list_subkeys, key)
 
     async def create_session(
         self,
@@ -128,9 +144,16 @@ class SqliteStore(Store):
         objective: str | None = None,
         cwd: str | None = None,
         policy: str | None = None,
+        submission: str | None = None,
         state: SessionState = SessionState.RUNNING,
     ) -> SessionRow:
-        details = {"head": head, "objective": objective, "cwd": cwd, "policy": policy}
+        details = {
+            "head": head,
+            "objective": objective,
+            "cwd": cwd,
+            "policy": policy,
+            "submission": submission,
+        }
         return await self._call(Database.create_session, session_id, project_key, state, details)
 
     async def update_session(
@@ -143,6 +166,7 @@ class SqliteStore(Store):
         objective: str | None = None,
         cwd: str | None = None,
         policy: str | None = None,
+        submission: str | None = None,
         lease: Lease | None = None,
     ) -> None:
         changes = {
@@ -152,6 +176,7 @@ class SqliteStore(Store):
             "objective": objective,
             "cwd": cwd,
             "policy": policy,
+            "submission": submission,
         }
         await self._call(Database.update_session, session_id, changes, lease)
 
@@ -179,10 +204,11 @@ class SqliteStore(Store):
     async def entries(
         self, session_id: str, *, after: int = 0, transcript: str | None = None
     ) -> AsyncIterator[StoredEntry]:
-        while batch := await self._call(Database.batch, session_id, after, transcript):
+        while batch := await self._call(transcripts.batch, session_id, after, transcript):
             for entry in batch:
                 yield entry
             after = batch[-1].seq
+            batch.clear()  # before the next ones come
 
     async def record(self, *items: Recorded, lease: Lease | None = None) -> None:
         if items:
@@ -200,5 +226,54 @@ class SqliteStore(Store):
     async def intents(self, session_id: str) -> list[Intent]:
         return await self._call(Database.recorded, "intents", Intent, session_id)
 
+    async def prompts(self, session_id: str) -> list[SentPrompt]:
+        return await self._call(Database.prompts, session_id)
+
+    async def words(self, session_id: str) -> list[Word]:
+        return await self._call(Database.recorded, "words", Word, session_id)
+
     async def incidents(self, session_id: str) -> list[Incident]:
         return await self._call(Database.recorded, "incidents", Incident, session_id)
+
+    async def write_files(
+        self,
+        session_id: str,
+        snapshot_id: str,
+        number: int,
+        data: bytes,
+        *,
+        lease: Lease | None = None,
+    ) -> None:
+        await self._call(files.write_chunk, session_id, snapshot_id, number, data, lease)
+
+    async def record_files(self, kept: FilesRecord, *, lease: Lease | None = None) -> None:
+        await self._call(files.record, kept, lease)
+
+    async def files(self, session_id: str) -> list[FilesRecord]:
+        return await self._call(files.records, session_id)
+
+    async def read_files(self, kept: FilesRecord) -> AsyncIterator[bytes]:
+        for number in range(kept.chunks):
+            data = await self._call(files.chunk, kept.session_id, kept.snapshot_id, number)
+            yield piece_of(kept, number, data)
+
+    async def transcripts(self, session_id: str) -> list[SessionKey]:
+        return await self._call(upkeep.transcripts, session_id)
+
+    async def restore(
+        self,
+        row: SessionRow,
+        *,
+        transcripts: Sequence[SessionKey] = (),
+        entries: Sequence[StoredEntry] = (),
+        lease: Lease | None = None,
+    ) -> None:
+        await self._call(upkeep.restore, row, transcripts, entries, lease)
+
+    async def prunable(
+        self, before: datetime, *, unfinished: bool = False, limit: int = 1_000
+    ) -> list[SessionRow]:
+        return await self._call(upkeep.prunable, before, unfinished, limit)
+
+    async def remove(self, session_id: str, *, at_most: int, lease: Lease | None = None) -> int:
+        return await self._call(upkeep.remove, session_id, at_most, lease)

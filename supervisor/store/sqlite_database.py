@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import msgspec
 from claude_agent_sdk import (
     SessionKey,
-    SessionListSubkeysKey,
-    SessionStoreEntry,
-    SessionStoreListEntry,
-    SessionSummaryEntry,
 )
 
 from supervisor.core.lease import Lease
+from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
 from supervisor.errors import TranscriptError
-from supervisor.store import codec, refusal
+from supervisor.store import refusal
 from supervisor.store.draft import Draft, fold, origin
 from supervisor.store.interface import Recorded, SessionRow, StoredEntry
-from supervisor.store.rows import Value, insertion, key_columns, session_row
+from supervisor.store.rows import Value, insertion, key_columns, sent_prompt, session_row
 from supervisor.store.sqlite_file import connect, transaction
 from supervisor.store.sqlite_rows import after, bound, columns_of, now
 from supervisor.store.statements import SQL, load_statements
 
-__all__ = ["Database"]
+__all__ = ["Database", "Transcript"]
 
 _STATEMENTS = load_statements(SQL / "sqlite" / "queries.sql")
 _BATCH_ROWS = 500
 _BATCH_BYTES = 4 * 1024 * 1024
+_PAGES_AT_ONCE = 1_000
 
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
-class _Transcript(NamedTuple):
+class Transcript(NamedTuple):
+    """A transcript's row."""
+
     key: int
     session_key: int
     summary: str | None
@@ -54,6 +54,22 @@ class Database:
         """Close the connection."""
         self._db.close()
 
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing."""
+        return transaction(self._db)
+
+    def give_back(self) -> None:
+        """Return free pages to the file system, some at a time, each time in a transaction.
+        A file made by an early version keeps them and uses them again."""
+        free, before = self._free_pages(), 0
+        while free and free != before:
+            # `execute` would stop after the first page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+            free, before = self._free_pages(), free
+
+    def _free_pages(self) -> int:
+        return int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
+
     # Entries
 
     def write(
@@ -68,62 +84,33 @@ class Database:
         if not drafts:
             return []
         wanted = session_id or (lease.session_id if lease is not None else None)
-        with transaction(self._db):
-            transcript = self._transcript(key) or self._new_transcript(key, wanted, drafts)
-            session = self._run("session_of_key", session_key=transcript.session_key).fetchone()
-            self._fence(lease, session["id"])
+        with self.transaction():
+            transcript = self.transcript(key) or self._new_transcript(key, wanted, drafts)
+            session = self.run("session_of_key", session_key=transcript.session_key).fetchone()
+            self.fence(lease, session["id"])
             stored = self._insert(transcript, key, drafts, session["id"], session["last_seq"])
             if stored:
                 self._advance(transcript, key, stored)
         return stored
 
-    def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
-        """See `Store.load`."""
-        transcript = self._transcript(key)
-        if transcript is None:
-            return None
-        rows = self._run("raws_of_transcript", transcript_key=transcript.key)
-        decoded = (codec.decode(codec.unpack(row["compressed"], row["raw"])) for row in rows)
-        return [entry for entry in decoded if entry is not None]
-
-    def batch(self, session_id: str, after: int, transcript: str | None) -> list[StoredEntry]:
-        """The next entries: some hundreds, or some megabytes, whichever is less."""
-        rows = self._run(
-            "entries_after",
-            session_key=self._session_key(session_id),
-            after=after,
-            transcript=transcript,
-            limit=_BATCH_ROWS,
-        )
-        entries: list[StoredEntry] = []
-        size = 0
-        for row in rows:
-            entries.append(_stored(session_id, row))
-            size += len(entries[-1].raw)
-            if size > _BATCH_BYTES:
-                break
-        rows.close()
-        return entries
-
-    def _transcript(self, key: SessionKey) -> _Transcript | None:
-        row = self._run("transcript", **key_columns(key)).fetchone()
-        return None if row is None else _Transcript(*row)
+    def transcript(self, key: SessionKey) -> Transcript | None:
+        """The transcript of that key, if it is there."""
+        row = self.run("transcript", **key_columns(key)).fetchone()
+        return None if row is None else Transcript(*row)
 
     def _new_transcript(
         self, key: SessionKey, session_id: str | None, drafts: Sequence[Draft]
-    ) -> _Transcript:
+    ) -> Transcript:
         session_key = self._session_for(key, session_id, drafts)
-        made = self._run(
-            "insert_transcript", session_key=session_key, now=now(), **key_columns(key)
-        )
+        made = self.run("insert_transcript", session_key=session_key, now=now(), **key_columns(key))
         assert made.lastrowid is not None
-        return _Transcript(made.lastrowid, session_key, None)
+        return Transcript(made.lastrowid, session_key, None)
 
     def _session_for(self, key: SessionKey, session_id: str | None, drafts: Sequence[Draft]) -> int:
         """Which session a transcript that is new belongs to; see `Store.write`."""
         if session_id is None:
             for sdk_session_id in (key["session_id"], origin(drafts)):
-                row = self._run(
+                row = self.run(
                     "session_of_sdk_session",
                     project_key=key["project_key"],
                     sdk_session_id=sdk_session_id,
@@ -132,18 +119,18 @@ class Database:
                     return int(row["session_key"])
             session_id = self._free_id(key["session_id"])
         self._make_session(session_id, key["project_key"], head=key["session_id"])
-        return self._session_key(session_id)
+        return self.session_key(session_id)
 
     def _free_id(self, wanted: str) -> str:
         session_id, number = wanted, 1
-        while self._run("session_key", id=session_id).fetchone() is not None:
+        while self.run("session_key", id=session_id).fetchone() is not None:
             number += 1
             session_id = f"{wanted}-{number}"
         return session_id
 
     def _insert(
         self,
-        transcript: _Transcript,
+        transcript: Transcript,
         key: SessionKey,
         drafts: Sequence[Draft],
         session_id: str,
@@ -151,7 +138,7 @@ class Database:
     ) -> list[StoredEntry]:
         stored: list[StoredEntry] = []
         for draft in drafts:
-            inserted = self._run(
+            inserted = self.run(
                 "insert_entry",
                 session_key=transcript.session_key,
                 seq=seq + 1,
@@ -168,60 +155,42 @@ class Database:
         return stored
 
     def _advance(
-        self, transcript: _Transcript, key: SessionKey, stored: Sequence[StoredEntry]
+        self, transcript: Transcript, key: SessionKey, stored: Sequence[StoredEntry]
     ) -> None:
         moment = now()
-        self._run(
-            "advance_transcript",
-            transcript_key=transcript.key,
-            now=moment,
-            summary=fold(transcript.summary, key, stored),
-        )
-        self._run(
+        self.advance_transcript(transcript, key, stored, at=moment)
+        self.run(
             "advance_session",
             session_key=transcript.session_key,
             last_seq=stored[-1].seq,
             now=moment,
         )
 
-    # Transcripts, as the SDK lists them
-
-    def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
-        """See `Store.list_sessions`."""
-        return [
-            SessionStoreListEntry(session_id=row["sdk_session_id"], mtime=row["updated_at"] // 1000)
-            for row in self._run("sdk_sessions", project_key=project_key)
-        ]
-
-    def list_session_summaries(self, project_key: str) -> list[SessionSummaryEntry]:
-        """See `Store.list_session_summaries`."""
-        return [
-            SessionSummaryEntry(
-                session_id=row["sdk_session_id"],
-                mtime=row["updated_at"] // 1000,
-                data=json.loads(row["summary"] or "{}"),
-            )
-            for row in self._run("sdk_sessions", project_key=project_key)
-        ]
-
-    def list_subkeys(self, key: SessionListSubkeysKey) -> list[str]:
-        """See `Store.list_subkeys`."""
-        rows = self._run(
-            "subpaths", project_key=key["project_key"], sdk_session_id=key["session_id"]
+    def advance_transcript(
+        self,
+        transcript: Transcript,
+        key: SessionKey,
+        stored: Sequence[StoredEntry],
+        *,
+        at: int | datetime,
+    ) -> None:
+        """Bring what is kept of a transcript up to date with its new entries."""
+        self.run(
+            "advance_transcript",
+            transcript_key=transcript.key,
+            now=at,
+            summary=fold(transcript.summary, key, stored),
         )
-        return [row["subpath"] for row in rows]
 
     def delete(self, key: SessionKey) -> None:
         """See `Store.delete`."""
-        with transaction(self._db):
+        with self.transaction():
             columns = key_columns(key)
-            row = self._run("session_of_sdk_session", **columns).fetchone()
+            row = self.run("session_of_sdk_session", **columns).fetchone()
             if row is None:
                 return
-            self._run(
-                "delete_transcript" if key.get("subpath") else "delete_sdk_session", **columns
-            )
-            self._run("delete_empty_session", session_key=row["session_key"])
+            self.run("delete_transcript" if key.get("subpath") else "delete_sdk_session", **columns)
+            self.run("delete_empty_session", session_key=row["session_key"])
 
     # Sessions
 
@@ -233,7 +202,7 @@ class Database:
         details: dict[str, str | None],
     ) -> SessionRow:
         """See `Store.create_session`."""
-        with transaction(self._db):
+        with self.transaction():
             self._make_session(session_id, project_key, state=state, **details)
         return self.session(session_id)
 
@@ -246,9 +215,10 @@ class Database:
         objective: str | None = None,
         cwd: str | None = None,
         policy: str | None = None,
+        submission: str | None = None,
         state: SessionState = SessionState.RUNNING,
     ) -> None:
-        self._run(
+        self.run(
             "insert_session",
             id=session_id,
             project_key=project_key,
@@ -258,25 +228,26 @@ class Database:
             objective=objective,
             cwd=cwd,
             policy=policy,
+            submission=submission,
         )
 
     def update_session(
         self, session_id: str, changes: dict[str, str | None], lease: Lease | None
     ) -> None:
         """See `Store.update_session`."""
-        with transaction(self._db):
-            self._fence(lease, session_id)
-            if not self._run("update_session", id=session_id, now=now(), **changes).rowcount:
+        with self.transaction():
+            self.fence(lease, session_id)
+            if not self.run("update_session", id=session_id, now=now(), **changes).rowcount:
                 raise self._unknown(session_id)
 
     def session(self, session_id: str) -> SessionRow:
         """See `Store.session`."""
-        row = self._session_row(session_id)
+        row = self.session_row(session_id)
         if row is not None:
             return row
-        found = self._run("sessions_by_prefix", prefix=session_id, limit=refusal.SHOWN_IDS)
+        found = self.run("sessions_by_prefix", prefix=session_id, limit=refusal.SHOWN_IDS)
         ids = [row["id"] for row in found]
-        row = self._session_row(ids[0]) if len(ids) == 1 and session_id else None
+        row = self.session_row(ids[0]) if len(ids) == 1 and session_id else None
         if row is not None:
             return row
         if ids and session_id:
@@ -285,35 +256,37 @@ class Database:
 
     def sessions(self, limit: int) -> list[SessionRow]:
         """See `Store.sessions`."""
-        rows = self._run("session_rows", id=None, limit=limit, now=now())
+        rows = self.run("session_rows", id=None, limit=limit, now=now())
         return [session_row(columns_of(row)) for row in rows]
 
     def runnable(self, limit: int) -> list[SessionRow]:
         """See `Store.runnable`."""
-        ids = [row["id"] for row in self._run("runnable_ids", now=now(), limit=limit)]
-        rows = [self._session_row(session_id) for session_id in ids]
+        ids = [row["id"] for row in self.run("runnable_ids", now=now(), limit=limit)]
+        rows = [self.session_row(session_id) for session_id in ids]
         return [row for row in rows if row is not None]
 
-    def _session_row(self, session_id: str) -> SessionRow | None:
-        row = self._run("session_rows", id=session_id, limit=1, now=now()).fetchone()
+    def session_row(self, session_id: str) -> SessionRow | None:
+        """The session of exactly this id, if it is there."""
+        row = self.run("session_rows", id=session_id, limit=1, now=now()).fetchone()
         return None if row is None else session_row(columns_of(row))
 
-    def _session_key(self, session_id: str) -> int:
-        row = self._run("session_key", id=session_id).fetchone()
+    def session_key(self, session_id: str) -> int:
+        """The key of a session; raises `TranscriptError` where there is none."""
+        row = self.run("session_key", id=session_id).fetchone()
         if row is None:
             raise self._unknown(session_id)
         return int(row["key"])
 
     def _unknown(self, session_id: str) -> TranscriptError:
-        recent = self._run("recent_session_ids", limit=refusal.NEAREST_AMONG)
+        recent = self.run("recent_session_ids", limit=refusal.NEAREST_AMONG)
         return refusal.unknown(session_id, [row["id"] for row in recent])
 
     # Leases, by this machine's clock: whoever shares the file shares the clock
 
     def acquire_lease(self, session_id: str, owner: str, ttl: timedelta) -> Lease:
         """See `Store.acquire_lease`."""
-        with transaction(self._db):
-            taken = self._run("take_lease", id=session_id, owner=owner, now=now(), until=after(ttl))
+        with self.transaction():
+            taken = self.run("take_lease", id=session_id, owner=owner, now=now(), until=after(ttl))
             lease = self.lease(session_id)
         assert lease is not None, "it has just been taken, or was held"
         if not taken.rowcount:
@@ -322,7 +295,7 @@ class Database:
 
     def renew_lease(self, lease: Lease, ttl: timedelta) -> Lease:
         """See `Store.renew_lease`."""
-        with transaction(self._db):
+        with self.transaction():
             if not self._extend(lease, after(ttl)):
                 raise refusal.lost(lease, self._lease(lease.session_id))
             renewed = self._lease(lease.session_id)
@@ -331,25 +304,26 @@ class Database:
 
     def release_lease(self, lease: Lease) -> None:
         """See `Store.release_lease`."""
-        with transaction(self._db):
+        with self.transaction():
             self._extend(lease, now())
 
     def _extend(self, lease: Lease, until: int) -> bool:
-        extended = self._run(
+        extended = self.run(
             "extend_lease", id=lease.session_id, owner=lease.owner, epoch=lease.epoch, until=until
         )
         return extended.rowcount > 0
 
     def lease(self, session_id: str) -> Lease | None:
         """See `Store.lease`."""
-        self._session_key(session_id)
+        self.session_key(session_id)
         return self._lease(session_id)
 
     def _lease(self, session_id: str) -> Lease | None:
-        row = self._run("lease", id=session_id).fetchone()
+        row = self.run("lease", id=session_id).fetchone()
         return None if row is None else Lease(**columns_of(row))
 
-    def _fence(self, lease: Lease | None, session_id: str) -> None:
+    def fence(self, lease: Lease | None, session_id: str) -> None:
+        """Raise unless the lease, where there is one, is on this session still."""
         if lease is not None:
             refusal.check_fence(lease, session_id, self._lease(session_id))
 
@@ -357,29 +331,23 @@ class Database:
 
     def record(self, items: Sequence[Recorded], lease: Lease | None) -> None:
         """See `Store.record`."""
-        with transaction(self._db):
+        with self.transaction():
             for session_id in {item.session_id for item in items}:
-                self._fence(lease, session_id)
+                self.fence(lease, session_id)
             for item in items:
                 statement, columns = insertion(item)
-                self._run(statement, session_key=self._session_key(item.session_id), **columns)
+                self.run(statement, session_key=self.session_key(item.session_id), **columns)
 
     def recorded(self, statement: str, kind: type[_Record], session_id: str) -> list[_Record]:
         """What one of the listing statements finds, as values of its kind."""
-        rows = self._run(statement, session_key=self._session_key(session_id))
+        rows = self.run(statement, session_key=self.session_key(session_id))
         return [msgspec.json.decode(row["body"], type=kind) for row in rows]
 
-    def _run(self, statement: str, **columns: Value) -> sqlite3.Cursor:
+    def prompts(self, session_id: str) -> list[SentPrompt]:
+        """See `Store.prompts`."""
+        rows = self.run("prompts", session_key=self.session_key(session_id))
+        return [sent_prompt(session_id, columns_of(row)) for row in rows]
+
+    def run(self, statement: str, **columns: Value) -> sqlite3.Cursor:
+        """Run a named statement."""
         return self._db.execute(_STATEMENTS[statement], bound(columns))
-
-
-def _stored(session_id: str, row: sqlite3.Row) -> StoredEntry:
-    return StoredEntry(
-        session_id=session_id,
-        seq=row["seq"],
-        transcript=row["sdk_session_id"],
-        subpath=row["subpath"],
-        uuid=row["uuid"],
-        inherited=bool(row["inherited"]),
-        raw=codec.unpack(row["compressed"], row["raw"]),
-    )

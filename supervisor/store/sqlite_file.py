@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from supervisor.errors import StoreError
+from supervisor.errors import StoreAway, StoreError
 from supervisor.store import refusal
 from supervisor.store.statements import SQL, Scripts, split_script
 
@@ -51,6 +51,17 @@ _FAILURES: dict[int, tuple[str, str]] = {
 }
 _OTHER_FAILURE = ("failed", "please report this as a bug of Lucid's")
 
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
+"""What may end without anyone touching the file's content."""
+
 
 def connect(path: Path | None, busy_timeout: float) -> sqlite3.Connection:
     """Open the store at `path`, None for one in memory, and bring it up to date.
@@ -64,6 +75,8 @@ def connect(path: Path | None, busy_timeout: float) -> sqlite3.Connection:
         db = sqlite3.connect(path or ":memory:", timeout=busy_timeout, isolation_level=None)
         try:
             _refuse_foreign(db, path)
+            # Heeded while the file is still empty: what is deleted later can be given back.
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
@@ -84,10 +97,11 @@ def explained(path: Path | None) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         what, advice = _FAILURES.get(code, _OTHER_FAILURE)
-        raise StoreError(f"{where} {what} ({error}); {advice}") from error
+        kind = StoreAway if code in _PASSING else StoreError
+        raise kind(f"{where} {what} ({error}); {advice}") from error
     except OSError as error:
         what, advice = _FAILURES[sqlite3.SQLITE_CANTOPEN]
-        raise StoreError(f"{where} {what} ({error.strerror}); {advice}") from error
+        raise StoreAway(f"{where} {what} ({error.strerror}); {advice}") from error
 
 
 @contextmanager

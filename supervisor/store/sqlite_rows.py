@@ -12,7 +12,7 @@ from supervisor.store.rows import Value, clean, micros, moment
 
 __all__ = ["after", "bound", "columns_of", "now"]
 
-_TIMES = {"created_at", "updated_at", "expires_at"}
+_TIMES = {"at", "created_at", "updated_at", "expires_at"}
 
 
 def columns_of(row: sqlite3.Row) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Claude Code transcript entries, numbered from 1, best trimmed from a real transc
     {"type": "user", "message": {"role": "user", "content": "Run the tests."}}
     ...
 
+A detector that finds nothing by default gets its configuration in a ``config`` there.
 A detector NAME has a folder of them, with at least one `fires-*.jsonl` and at least one
 `quiet-*.jsonl`, which expects nothing. In a test of your own::
 
@@ -21,8 +22,10 @@ from __future__ import annotations
 import ast
 import inspect
 import random
+import re
 import sys
 import textwrap
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
@@ -48,9 +51,12 @@ __all__ = [
 ]
 
 _LONG_RUN = 100_000
-_ALLOWED_BYTES = 1 << 20
-"""Of a detector's state after a long run. A fleet holds thousands of them."""
+_ALLOWED_BYTES = 1 << 16
+"""Of a detector's state after a long run. A fleet holds thousands of them; Lucid's own take
+less than that all together."""
 _LONGEST_FACT = 1_000
+_FACT_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+"""Names of facts are told to the agent as they are."""
 _LONGEST_SUMMARY = 500
 _MOST_EVIDENCE = 32
 
@@ -88,6 +94,7 @@ class _Header(msgspec.Struct, forbid_unknown_fields=True):
     about: str
     source: str
     expect: tuple[Expected, ...]
+    config: dict[str, object] = {}
 
 
 class Fixture(msgspec.Struct, frozen=True):
@@ -100,6 +107,12 @@ class Fixture(msgspec.Struct, frozen=True):
     """The transcript it was trimmed from, or that it was written by hand."""
     expect: tuple[Expected, ...]
     entries: tuple[Entry, ...]
+    config: dict[str, object] = {}
+    """What a policy would say under the detector's name; the defaults if left out."""
+
+    def detector(self, kind: type[Detector]) -> Detector:
+        """A new detector, configured as the fixture says."""
+        return kind(kind.Config.model_validate_json(msgspec.json.encode(self.config)))
 
 
 def read_fixture(path: Path) -> Fixture:
@@ -119,7 +132,9 @@ def read_fixture(path: Path) -> Fixture:
             if isinstance(entry, Unknown) and entry.problem:
                 raise TranscriptError(f"{path}:{seq + 1}: {entry.problem}")
             entries.append(entry)
-    return Fixture(path.name, header.about, header.source, header.expect, tuple(entries))
+    return Fixture(
+        path.name, header.about, header.source, header.expect, tuple(entries), header.config
+    )
 
 
 def verdicts_of(detector: Detector, entries: Iterable[Entry]) -> list[Verdict]:
@@ -186,7 +201,7 @@ def _has_both_kinds_of_fixture(_: type[Detector], folder: Path) -> Iterator[str]
 
 def _fires_where_expected(kind: type[Detector], folder: Path) -> Iterator[str]:
     for fixture in _fixtures(folder):
-        found = verdicts_of(kind(), fixture.entries)
+        found = verdicts_of(fixture.detector(kind), fixture.entries)
         places, expected = [v.seq for v in found], [e.seq for e in fixture.expect]
         if places != expected:
             yield f"{fixture.name}: it fires at {places}, not at {expected}"
@@ -198,7 +213,7 @@ def _fires_where_expected(kind: type[Detector], folder: Path) -> Iterator[str]:
 
 def _keeps_the_verdict_contract(kind: type[Detector], folder: Path) -> Iterator[str]:
     for fixture in _fixtures(folder):
-        detector, seen = kind(), set[int]()
+        detector, seen = fixture.detector(kind), set[int]()
         for entry in fixture.entries:
             seen.add(entry.seq)
             for verdict in detector.observe(entry):
@@ -212,7 +227,7 @@ def _breaches(
     for name in ("session_id", "transcript", "agent_id", "seq"):
         if getattr(verdict, name) != getattr(entry, name):
             yield f"the verdict's {name} is not that of the entry that completed it"
-    if (verdict.detector, verdict.failure_mode) != (kind.name, kind.failure_mode):
+    if verdict.detector != kind.name or verdict.failure_mode not in kind.failure_modes():
         yield "the verdict names another detector or failure mode"
     if not 0 <= verdict.confidence <= 1:
         yield f"confidence {verdict.confidence} is not in 0..1"
@@ -229,6 +244,8 @@ def _breaches(
 
 def _unbounded(facts: Mapping[str, Fact]) -> Iterator[str]:
     for name, value in facts.items():
+        if not _FACT_NAME.fullmatch(name):
+            yield f"fact {name[:60]!r} has no name of its own: only values may be the agent's"
         texts = value if isinstance(value, tuple) else (str(value),)
         if sum(map(len, texts)) > _LONGEST_FACT * 4 or max(map(len, texts), default=0) > (
             _LONGEST_FACT
@@ -239,9 +256,9 @@ def _unbounded(facts: Mapping[str, Fact]) -> Iterator[str]:
 def _finds_the_same_again(kind: type[Detector], folder: Path) -> Iterator[str]:
     """In a new instance, and in two that take turns, whatever the size of the batches."""
     for fixture in _fixtures(folder):
-        first = verdicts_of(kind(), fixture.entries)
+        first = verdicts_of(fixture.detector(kind), fixture.entries)
         for size in (1, 2, 7):
-            one, other = kind(), kind()
+            one, other = fixture.detector(kind), fixture.detector(kind)
             found: tuple[list[Verdict], list[Verdict]] = ([], [])
             for start in range(0, len(fixture.entries), size):
                 for detector, verdicts in zip((one, other), found, strict=True):
@@ -257,7 +274,7 @@ def _finds_the_same_again(kind: type[Detector], folder: Path) -> Iterator[str]:
 def _leaves_entries_alone(kind: type[Detector], folder: Path) -> Iterator[str]:
     for fixture in _fixtures(folder):
         before = msgspec.json.encode(fixture.entries)
-        verdicts_of(kind(), fixture.entries)
+        verdicts_of(fixture.detector(kind), fixture.entries)
         if msgspec.json.encode(fixture.entries) != before:
             yield f"{fixture.name}: it changed the entries that it was given"
 
@@ -329,9 +346,10 @@ def _work(rng: random.Random, place: _Place) -> Entry:
     return Prompt(**place, text=f"Do part {seq}.")
 
 
-def deep_size(value: object) -> int:
-    """Bytes that `value` holds, all it refers to included; classes and code left out."""
-    seen: set[int] = set()
+def deep_size(value: object, *, without: Iterable[object] = ()) -> int:
+    """Bytes that `value` holds, all it refers to included; classes and code left out, and
+    what is `without`, such as a configuration that many share."""
+    seen = {id(item) for item in without}
     todo, total = [value], 0
     while todo:
         item = todo.pop()
@@ -349,7 +367,7 @@ def _own_size(item: object) -> int:
 
 
 def _parts(item: object) -> Iterator[object]:
-    if isinstance(item, str | bytes | bytearray | msgspec.Raw) or hasattr(item, "nbytes"):
+    if isinstance(item, str | bytes | bytearray | array | msgspec.Raw) or hasattr(item, "nbytes"):
         return
     if isinstance(item, Mapping):
         yield from item.keys()

@@ -187,7 +187,8 @@ class ScriptedModel:
         if not request.stream:
             return web.json_response(sse.message(number, request.model, reply, usage))
         response = await _send(http, sse.stream(number, request.model, reply, usage))
-        await response.write_eof()
+        with suppress(ConnectionResetError):
+            await response.write_eof()
         return response
 
     async def _begin(self, http: web.Request, request: Request, reply: Reply, number: int) -> None:

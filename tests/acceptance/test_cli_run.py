@@ -274,16 +274,20 @@ async def test_a_store_that_cannot_be_opened_ends_with_4(shell: Shell) -> None:
 
 @needs_proc
 @pytest.mark.parametrize(
-    ("sent", "code", "said"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")]
+    ("sent", "code", "said", "left"),
+    [
+        ("SIGINT", 130, "interrupted", "Left before the agent finished"),
+        ("SIGTERM", 75, "SIGTERM: leaving in good order, grace 4 s", "Left in the midst of"),
+    ],
 )
 async def test_a_signal_ends_the_agent_too_and_metrics_are_served_until_then(
-    shell: Shell, sent: str, code: int, said: str
+    shell: Shell, sent: str, code: int, said: str, left: str
 ) -> None:
     looks = {"name": "looks", "times": 1, "calls": [{"tool": "Bash", "input": {"command": "ls"}}]}
     hangs = {"name": "hangs", "fault": {"hang": "before"}}
     async with (
         ScriptedModel(scenario(looks, hangs)) as model,
-        shell.begun(model, "Look.", BYPASS, "--metrics-port=0") as process,
+        shell.begun(model, "Look.", BYPASS, "--metrics-port=0", "--grace=4") as process,
     ):
         assert process.stderr is not None
         at = (await process.stderr.readline()).decode().split()[-1]
@@ -295,10 +299,12 @@ async def test_a_signal_ends_the_agent_too_and_metrics_are_served_until_then(
 
     assert ran.code == code
     assert ran.err.splitlines() == [f"lucid: {said}"]
-    assert "Left before the agent finished" in ran.out
+    assert left in ran.out
     assert agents
     assert not parents().keys() & set(agents)
-    assert (await shell.session()).state is SessionState.CLOSED
+    session = await shell.session()
+    assert session.state is (SessionState.CLOSED if code == 130 else SessionState.RUNNING)
+    assert session.lease is None
     assert "lucid_open_sessions 1.0" in metrics
     assert 'lucid_entries_total{kind="prompt"} 1.0' in metrics
 

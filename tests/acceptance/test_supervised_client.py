@@ -125,7 +125,8 @@ def seen(message: Message) -> tuple[object, ...]:
     if isinstance(message, ResultMessage):
         return (message.subtype, message.num_turns, message.result, message.usage, message.is_error)
     if isinstance(message, SystemMessage):
-        return (message.subtype, sorted(message.data))
+        # Prompts go out under a uuid, and the CLI says which it answers.
+        return (message.subtype, sorted(message.data.keys() - {"user_message_uuids"}))
     return (type(message), getattr(message, "content", None))
 
 

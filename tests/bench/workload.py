@@ -16,7 +16,7 @@ from uuid import UUID
 
 from supervisor.store.interface import StoredEntry
 
-__all__ = ["SESSION", "lines", "stored"]
+__all__ = ["SESSION", "endless_lines", "lines", "stored"]
 
 SESSION = "11111111-1111-4111-8111-111111111111"
 _STARTED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -150,9 +150,14 @@ class _Agent:
         return " ".join(self._random.choices(_WORDS, k=words))
 
 
+def endless_lines(seed: int = 1) -> Iterator[bytes]:
+    """A transcript's raw lines, one after another, for ever."""
+    return _Agent(seed).lines()
+
+
 def lines(count: int, seed: int = 1) -> list[bytes]:
     """The first `count` raw lines of a transcript; another seed makes another one."""
-    return list(islice(_Agent(seed).lines(), count))
+    return list(islice(endless_lines(seed), count))
 
 
 def stored(raws: list[bytes], after: int = 0) -> list[StoredEntry]:

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,10 @@ def path(tmp_path: Path) -> Path:
 
 def _names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _mode(path: Path) -> int:
@@ -83,6 +88,17 @@ async def test_long_entries_are_compressed_where_that_helps(path: Path) -> None:
     assert kept[0] == (0, 4_095)
     assert kept[1][0] == 1
     assert kept[1][1] < 100
+
+
+async def test_the_file_shrinks_when_a_session_is_deleted(path: Path) -> None:
+    incompressible = [bytes(range(256)) * 15] * 500
+    async with SqliteStore(path) as store:
+        await store.write(KEY, incompressible[:50])
+        await store.write(SessionKey(project_key="p", session_id="old"), incompressible)
+        lease = await store.acquire_lease("old", owner="one", ttl=timedelta(hours=1))
+        assert await store.delete_session(lease) == 500
+    # It was closed, which moved the log into the file.
+    assert _size(path) < 400_000
 
 
 async def test_a_write_waits_for_another_process_and_blocks_nobody(path: Path) -> None:

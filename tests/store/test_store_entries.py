@@ -79,12 +79,14 @@ async def test_a_stored_entry_knows_its_place(store: Store) -> None:
     assert entry == StoredEntry(
         session_id="s",
         seq=3,
+        project_key="p",
         transcript="s",
         subpath="subagents/agent-a1",
         uuid="a",
         raw=_raw("a"),
     )
     main, nameless, nested = await _all(store)
+    assert nested == entry
     assert (main.agent_id, nameless.uuid, nested.agent_id) == (None, None, "a1")
 
 

@@ -246,12 +246,16 @@ async def test_a_lease_goes_with_its_session(kept: Store) -> None:
 
 
 async def test_queued_and_orphaned_sessions_are_runnable_oldest_first(store: Store) -> None:
-    for name in ("queued", "orphaned", "taken", "running", "own", "ended", "drained", "last"):
+    names = ("queued", "orphaned", "taken", "running", "own", "ended", "drained", "late", "last")
+    for name in names:
         await store.create_session(name, project_key="p", state=SessionState.QUEUED)
-    for name in ("orphaned", "running", "own", "drained"):
+    for name in ("orphaned", "running", "own", "drained", "late"):
         await store.update_session(name, state=SessionState.RUNNING)
+    for name in ("orphaned", "running", "drained", "ended", "late"):
+        await store.update_session(name, submission="{}")
     await store.update_session("ended", state=SessionState.REACHED)
-    for name, ttl in {"orphaned": OVER, "taken": LONG, "running": LONG, "ended": OVER}.items():
+    leased = {"orphaned": OVER, "taken": LONG, "running": LONG, "own": OVER, "ended": OVER}
+    for name, ttl in leased.items():
         await store.acquire_lease(name, owner="one", ttl=ttl)
     await store.release_lease(await store.acquire_lease("drained", owner="one", ttl=LONG))
     rows = await store.runnable(10)

@@ -10,6 +10,7 @@ import pytest
 from supervisor.core.decision import Choice, Decision, Skipped
 from supervisor.core.intent import Intent
 from supervisor.core.outcome import Outcome, OutcomeStatus
+from supervisor.core.sent import SentPrompt
 from supervisor.core.verdict import Evidence, FailureMode, Severity, Verdict
 from supervisor.errors import TranscriptError
 from supervisor.store.interface import Incident, Recorded, Store
@@ -81,6 +82,10 @@ def _incident(message: str = "malformed JSON", at: datetime = NOW) -> Incident:
     return Incident(session_id="s", seq=3, at=at, source="ingest", place="line 7", message=message)
 
 
+def _prompt(uuid: str = "p1", message: bytes = b'{"message": {"content": "go on"}}') -> SentPrompt:
+    return SentPrompt(session_id="s", uuid=uuid, at=NOW, message=msgspec.Raw(message))
+
+
 @pytest.fixture
 async def kept(store: Store) -> Store:
     await store.create_session("s", project_key="p")
@@ -93,12 +98,14 @@ async def test_every_kind_comes_back_equal_in_order(kept: Store) -> None:
     outcomes = [_outcome(OutcomeStatus.CLEARED, 20), _outcome(OutcomeStatus.RELAPSED, 30)]
     intents = [_intent("c1"), _intent("c1", "a1"), _intent("c2")]
     incidents = [_incident("one"), Incident(session_id="s", at=NOW, source="store", message="two")]
-    await kept.record(*verdicts, *decisions, *outcomes, *intents, *incidents)
+    prompts = [_prompt("p2"), _prompt("p1")]
+    await kept.record(*verdicts, *decisions, *outcomes, *intents, *incidents, *prompts)
     assert await kept.verdicts("s") == verdicts
     assert await kept.decisions("s") == decisions
     assert await kept.outcomes("s") == outcomes
     assert await kept.intents("s") == intents
     assert await kept.incidents("s") == incidents
+    assert await kept.prompts("s") == prompts
     row = await kept.session("s")
     assert (row.verdicts, row.interventions) == (2, 1)
 
@@ -111,13 +118,23 @@ async def test_recording_twice_is_harmless_and_the_first_stays(kept: Store) -> N
         _outcome(OutcomeStatus.FAILED, 20),
         _intent(),
         _incident(),
+        _prompt(),
     ]
     await kept.record(*items)
-    await kept.record(*items, _verdict(summary="said otherwise"), _incident(at=later))
+    others = (_verdict(summary="said otherwise"), _incident(at=later), _prompt(message=b"{}"))
+    await kept.record(*items, *others)
     assert await kept.verdicts("s") == [_verdict()]
     assert await kept.decisions("s") == [_decision()]
     assert len(await kept.outcomes("s")) == len(await kept.intents("s")) == 1
     assert [incident.at for incident in await kept.incidents("s")] == [NOW]
+    assert await kept.prompts("s") == [_prompt()]
+
+
+async def test_a_long_prompt_is_kept_byte_for_byte(kept: Store) -> None:
+    message = b'{"message": {"content": "' + "hé ".encode() * 100_000 + b'"}, "n": 1.0}'
+    await kept.record(_prompt(message=message))
+    (prompt,) = await kept.prompts("s")
+    assert bytes(prompt.message) == message
 
 
 async def test_recording_is_all_or_nothing(kept: Store) -> None:

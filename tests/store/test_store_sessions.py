@@ -17,11 +17,18 @@ pytestmark = pytest.mark.anyio
 async def test_a_session_is_created_with_what_is_known(store: Store) -> None:
     before = datetime.now(UTC)
     row = await store.create_session(
-        "s", project_key="p", head="sdk", objective="do it", cwd="/work", policy="version: 1"
+        "s",
+        project_key="p",
+        head="sdk",
+        objective="do it",
+        cwd="/work",
+        policy="version: 1",
+        submission='{"model":"m"}',
     )
     assert row == await store.session("s")
     assert (row.project_key, row.head, row.objective) == ("p", "sdk", "do it")
     assert (row.cwd, row.policy, row.state) == ("/work", "version: 1", SessionState.RUNNING)
+    assert row.submission == '{"model":"m"}'
     assert before - timedelta(seconds=1) <= row.created_at == row.updated_at <= datetime.now(UTC)
     assert (row.entries, row.verdicts, row.interventions) == (0, 0, 0)
 
@@ -36,7 +43,9 @@ async def test_an_update_sets_what_is_given(store: Store) -> None:
     await store.update_session("s", state=SessionState.REACHED, state_reason="done", head="fork")
     row = await store.session("s")
     assert (row.state, row.state_reason) == (SessionState.REACHED, "done")
-    assert (row.head, row.objective) == ("fork", "one")
+    assert (row.head, row.objective, row.submission) == ("fork", "one", None)
+    await store.update_session("s", submission="{}")
+    assert (await store.session("s")).submission == "{}"
 
 
 async def test_an_objective_that_utf8_cannot_hold_is_kept_as_far_as_it_can(store: Store) -> None:

@@ -18,22 +18,33 @@ EXPECTED = {
     "lucid_verdicts": ("counter", ("failure_mode", "detector", "severity")),
     "lucid_decisions": ("counter", ("choice", "action")),
     "lucid_outcomes": ("counter", ("failure_mode", "action", "status")),
+    "lucid_action_tokens": ("counter", ("failure_mode", "action")),
+    "lucid_policy_reload_failures": ("counter", ()),
+    "lucid_policy_last_reload_success_timestamp_seconds": ("gauge", ()),
     "lucid_open_sessions": ("gauge", ()),
     "lucid_last_progress_timestamp_seconds": ("gauge", ()),
     "lucid_ingest_lag_seconds": ("histogram", ()),
     "lucid_detector_errors": ("counter", ("detector",)),
+    "lucid_opinions": ("counter", ("failure_mode", "answer")),
+    "lucid_escalations": ("counter", ("way", "result")),
+    "lucid_store_away": ("gauge", ()),
+    "lucid_spooled_operations": ("gauge", ()),
+    "lucid_unprotected_calls": ("counter", ()),
     "lucid_incidents": ("counter", ("source",)),
 }
 
 CLOSED = {
     "action",
+    "answer",
     "choice",
     "detector",
     "failure_mode",
     "kind",
+    "result",
     "severity",
     "source",
     "status",
+    "way",
 }
 """Labels whose values Lucid's code, the installed plugins and nobody else choose."""
 

@@ -31,6 +31,8 @@ def test_without_anything_set_there_are_defaults(tmp_path: Path) -> None:
     assert settings.metrics_port is None
     assert Path(settings.store).name == "lucid.db"
     assert tmp_path in Path(settings.store).parents, "below the user's data folder"
+    assert settings.spool == Path(settings.store).parent / "spool"
+    assert settings.store_wait_seconds == 30
 
 
 def test_the_file_comes_before_the_default(file: Path) -> None:

@@ -52,7 +52,7 @@ def test_show_tells_the_whole_story_in_order(lucid: Lucid, kept: Path) -> None:
     assert ran.exit_code == 0
     assert lines[0] == f"session    {MAIN}"
     assert lines[1] == "state      reached"
-    timeline = [line[15:].rstrip() for line in lines[5:]]
+    timeline = [line[15:].rstrip() for line in lines[5:-3]]  # figures follow
     assert timeline == [
         "  prompt    user  Find the cause.",
         "  call      Bash  ls",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
 from supervisor.core.checkpoint import Checkpoint, Checkpoints
-from supervisor.core.entry import Origin
+from supervisor.core.entry import Origin, ToolResult
 from tests.unit.core.conftest import Script
 
 
@@ -116,3 +117,17 @@ def test_it_names_session_transcript_and_entry(script: Script) -> None:
     assert checkpoints.last() == Checkpoint(
         session_id="s", transcript="t", seq=1, uuid="00000000-0000-0000-0000-000000000001"
     )
+
+
+def test_old_ones_are_thinned_out_and_the_latest_all_known() -> None:
+    script = Script()
+    for number in range(5_000):
+        script.call(f"c{number}").result(f"c{number}")
+    places = offered(script)
+    results = [entry.seq for entry in script.entries if isinstance(entry, ToolResult)]
+
+    assert places[-64:] == results[-64:]
+    assert len(places) <= 128
+    assert places[0] == results[0]
+    gaps = [later - earlier for earlier, later in pairwise(places)]
+    assert gaps == sorted(gaps, reverse=True)

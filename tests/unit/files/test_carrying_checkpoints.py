@@ -164,3 +164,15 @@ async def test_a_damaged_export_is_refused_and_harms_nothing(
 async def test_an_unknown_snapshot_cannot_be_exported(checkpoints: FileCheckpoints) -> None:
     with pytest.raises(FilesError, match="no checkpoint of files"):
         await exported(checkpoints, FileSnapshot(id="1" * 40, cwd="", files=0, bytes=0))
+
+
+async def test_a_store_says_which_checkpoints_it_has(
+    repository: Path, checkpoints: FileCheckpoints, tmp_path: Path
+) -> None:
+    snapshot = await checkpoints.take()
+    assert snapshot is not None
+    elsewhere = FileCheckpoints(repository, tmp_path / "elsewhere")
+
+    assert await checkpoints.has(snapshot.id)
+    assert not await elsewhere.has(snapshot.id)
+    assert not await checkpoints.has("--all")

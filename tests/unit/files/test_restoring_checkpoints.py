@@ -276,3 +276,30 @@ async def test_a_supervisor_that_runs_as_root_leaves_files_their_owner(
     await checkpoints.restore(snapshot)
     owners = {os.lstat(path).st_uid for path in (work / "a", work / "folder", work / "folder/b")}
     assert owners == {1234}
+
+
+async def test_in_a_folder_that_is_anothers_only_files_that_are_ours_are_touched(
+    repository: Path, checkpoints: FileCheckpoints
+) -> None:
+    first = await taken(checkpoints)
+    put(repository, {"tracked.txt": "by the agent", "src/b.py": "new"})
+    (repository / "src/a.py").unlink()
+    last = await taken(checkpoints)
+
+    # A fresh clone, as the session found it, in which somebody has worked since.
+    (repository / "src/b.py").unlink()
+    put(repository, {"tracked.txt": "tracked", "src/a.py": "a", ".gitignore": "*.log\n# mine\n"})
+    put(repository, {"mine.txt": "somebody's"})
+
+    restored = await checkpoints.restore(last, ours=[first, last])
+
+    assert (repository / "tracked.txt").read_text() == "by the agent"
+    assert (repository / "src/b.py").read_text() == "new"
+    assert not (repository / "src/a.py").exists()
+    assert (repository / "mine.txt").read_text() == "somebody's"
+    assert (repository / ".gitignore").read_text() == "*.log\n# mine\n"
+    reason = "it is not as this session ever left it"
+    assert restored.kept.first == (
+        KeptFile(path=".gitignore", reason=reason),
+        KeptFile(path="mine.txt", reason=reason),
+    )

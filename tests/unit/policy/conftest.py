@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from supervisor.core.action import Action, ActionParams, ActionResult, AgentControl, Capability
 from supervisor.core.decision import Decision
 from supervisor.core.detector import Detector, DetectorConfig
+from supervisor.core.duration import Duration
 from supervisor.core.entry import Entry
 from supervisor.core.outcome import Outcome, OutcomeStatus
 from supervisor.core.verdict import Evidence, FailureMode, Severity, Verdict
@@ -68,6 +69,11 @@ class MessageParams(ActionParams):
 
 class RollbackParams(MessageParams):
     to: Literal["onset"] = "onset"
+    files: Literal["keep", "restore"] = "keep"
+
+    @property
+    def restores_files(self) -> bool:
+        return self.files == "restore"
 
 
 class Nudge(Idle):
@@ -88,6 +94,16 @@ class Rollback(Idle):
     needs: ClassVar = frozenset({Capability.BRANCH})
 
 
+class ResumeParams(ActionParams):
+    within: Duration = timedelta(hours=2)
+
+
+class Resume(Idle):
+    name = "resume"
+    Params = ResumeParams
+    needs: ClassVar = frozenset({Capability.RESUME})
+
+
 class Abort(Idle):
     name = "abort"
     needs: ClassVar = frozenset({Capability.STOP})
@@ -100,7 +116,7 @@ def detectors() -> Mapping[str, type[Detector]]:
 
 @pytest.fixture(scope="session")
 def actions() -> Mapping[str, type[Action]]:
-    return {action.name: action for action in (Nudge, Correct, Rollback, Abort)}
+    return {action.name: action for action in (Nudge, Correct, Rollback, Resume, Abort)}
 
 
 @pytest.fixture(scope="session")

@@ -257,7 +257,7 @@ def test_the_ladder_is_climbed_to_its_end_and_no_further(table: SetUp, finding: 
         (Choice.ACT, "abort"),
         (Choice.EXHAUSTED, None),
     ]
-    assert climbed[1].params == {"to": "onset", "message": "Start over."}
+    assert climbed[1].params == {"to": "onset", "files": "keep", "message": "Start over."}
     assert climbed[3].reason == "abort did not help, and no rung is left"
 
 

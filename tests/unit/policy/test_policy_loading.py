@@ -16,8 +16,19 @@ from supervisor.core.verdict import FailureMode, Severity
 from supervisor.errors import PolicyError, Problem
 from supervisor.policy.document import MAX_BYTES
 from supervisor.policy.load import load_policy, parse_policy
-from supervisor.policy.model import Cooldown, Mode, Policy, Rung, duration_text, parse_duration
+from supervisor.policy.model import (
+    Cooldown,
+    FilesMode,
+    Mode,
+    Policy,
+    Rung,
+    StoreAbsence,
+    WhenAway,
+    duration_text,
+    parse_duration,
+)
 from supervisor.policy.shipped import shipped_policies, shipped_policy
+from supervisor.runtime import registry
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "policies"
 BROKEN = sorted(path.stem for path in (FIXTURES / "bad").glob("*.yaml"))
@@ -30,6 +41,14 @@ def load(
     detectors: Mapping[str, type[Detector]], actions: Mapping[str, type[Action]]
 ) -> Callable[[Path | str], Policy]:
     return lambda source: load_policy(source, detectors=detectors, actions=actions)
+
+
+@pytest.fixture
+def load_shipped() -> Callable[[Path | str], Policy]:
+    """With what is installed, which the shipped policies are for."""
+    return lambda source: load_policy(
+        source, detectors=registry.detectors(), actions=registry.actions()
+    )
 
 
 def problem_lines(load: Load, source: Path | str) -> list[str]:
@@ -66,17 +85,22 @@ def test_a_policy_with_every_key(load: Load) -> None:
     policy = load(FIXTURES / "good" / "everything.yaml")
 
     assert policy.mode is Mode.OBSERVE
+    assert policy.store == StoreAbsence(when_away=WhenAway.GO_ON, pause_at_most=timedelta(hours=2))
+    assert policy.files is FilesMode.OFF
     limit = policy.limits.interventions
     assert limit is not None
     assert (limit.max, limit.per) == (3, timedelta(seconds=90))
     assert limit.then is not None
-    assert limit.then.params.model_dump() == {"message": "Stop and ask."}
+    assert limit.then.params.model_dump(exclude={"attempts"}) == {"message": "Stop and ask."}
     first, second = policy.rules
     assert (first.on, first.detector) == ((FailureMode.LOOP,), "loop")
     assert (first.min_confidence, first.min_severity) == (1.0, Severity.CRITICAL)
     assert first.cooldown == Cooldown(time=timedelta(milliseconds=500))
     assert [rung.action for rung in first.ladder] == ["nudge", "rollback", "correct", "abort"]
-    assert first.ladder[1].params.model_dump() == {"to": "onset", "message": "on"}
+    assert first.ladder[1].params.model_dump(exclude={"attempts", "files"}) == {
+        "to": "onset",
+        "message": "on",
+    }
     assert second.on == (FailureMode.LOOP, FailureMode.HALLUCINATED_TOOL)
     assert second.cooldown == Cooldown(entries=1)
 
@@ -107,6 +131,29 @@ def test_what_a_minimal_policy_leaves_out_is_mild(load: Load) -> None:
     assert (rule.detector, rule.cooldown) == (None, None)
     assert (rule.min_confidence, rule.min_severity) == (0.0, Severity.INFO)
     assert all(config.enabled for config in policy.detectors.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "taken"),
+    [
+        ("", False),
+        ("ladder: [nudge, rollback: {files: restore}]", True),
+        ("limits: {interventions: {max: 1, per: 1h, then: {rollback: {files: restore}}}}", True),
+        ("mode: observe\nladder: [rollback: {files: restore}]", False),
+        ("mode: observe\nfiles: checkpoints", True),
+        ("files: off", False),
+    ],
+)
+def test_files_are_checkpointed_where_a_rung_restores_them_or_it_is_asked_for(
+    parse: Parse, settings: str, taken: bool
+) -> None:
+    lines = settings.splitlines()
+    ladder = next((line for line in lines if line.startswith("ladder")), "ladder: [nudge]")
+    rule = f"rules:\n  - name: any\n    on: loop\n    {ladder}\n"
+    others = [line for line in lines if not line.startswith("ladder")]
+    policy = parse("\n".join(["version: 1", *others, rule]))
+
+    assert policy.checkpoints_files is taken
 
 
 def test_a_byte_order_mark_and_foreign_line_ends_do_no_harm(load: Load) -> None:
@@ -161,10 +208,10 @@ def test_a_huge_file_that_is_cut_within_a_character_is_still_huge(
     ]
 
 
-def test_shipped_policies_are_found_by_name(load: Load) -> None:
+def test_shipped_policies_are_found_by_name(load_shipped: Load) -> None:
     assert {"default", "observe"} <= set(shipped_policies())
     for name in shipped_policies():
-        assert load(name).rules
+        assert load_shipped(name).rules
 
 
 def test_a_path_may_be_given_as_text(load: Load) -> None:
@@ -180,18 +227,18 @@ def test_an_unknown_shipped_policy_is_told_with_the_nearest(load: Load) -> None:
 
 
 def test_a_folder_of_the_programs_own_called_policies_shadows_nothing(
-    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    load_shipped: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "default.yaml").write_text("not a policy", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
-    assert load("default").rules
+    assert load_shipped("default").rules
 
 
-def test_observe_is_default_with_its_hands_tied(load: Load) -> None:
-    default, observe = load("default"), load("observe")
+def test_observe_is_default_with_its_hands_tied(load_shipped: Load) -> None:
+    default, observe = load_shipped("default"), load_shipped("observe")
 
     assert observe.mode is Mode.OBSERVE
     assert observe.model_copy(update={"mode": Mode.ACT}) == default
@@ -213,7 +260,7 @@ def test_durations_are_read_and_written(text: str, duration: timedelta) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "30", 30, "0m", "-5s", "1h30m", "5 s", "1d", "9999999999h", True]
+    "value", ["", "30", 30, "0m", "-5s", "1h30m", "5 s", "1w", "9999999999h", True]
 )
 def test_what_is_no_duration_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"^must be "):

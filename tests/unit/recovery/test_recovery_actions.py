@@ -8,24 +8,17 @@ from recovery.abort import Abort
 from recovery.correct import Correct, CorrectParams
 from recovery.nudge import Nudge, NudgeParams
 from recovery.rollback import Rollback, RollbackParams
-from supervisor.core.action import Action, Capability
 from supervisor.core.decision import Decision
 from supervisor.core.entry import LUCID_MARKER
 from supervisor.core.feedback import feedback
 from supervisor.errors import ActionError
 from supervisor.runtime import registry
-from tests.unit.recovery.conftest import CHECKPOINT, RecordingAgent
+from tests.unit.recovery.conftest import CHECKPOINT, RecordingAgent, params_of
 
 pytestmark = pytest.mark.anyio
 
-TALKING: dict[str, type[Action]] = {"nudge": Nudge, "correct": Correct, "rollback": Rollback}
-
-WAYS = {
-    Capability.ADD_CONTEXT: "add_context",
-    Capability.PROMPT: "prompt",
-    Capability.BRANCH: "branch",
-    Capability.STOP: "stop",
-}
+ACTIONS = registry.actions()
+TALKING = [name for name, action in ACTIONS.items() if "message" in action.Params.model_fields]
 
 
 async def test_a_nudge_adds_context_and_interrupts_nothing(
@@ -55,8 +48,18 @@ async def test_a_rollback_branches_at_the_checkpoint_before_the_onset(
 
     ((what, (checkpoint, _)),) = agent.done
     assert (what, checkpoint) == ("branch", CHECKPOINT)
-    assert "are not undone" in agent.said
+    assert not agent.restores_files
     assert "rolled back to entry 5, before the onset at 7" in result.detail
+
+
+async def test_a_rollback_asks_for_the_files_where_the_policy_says_so(
+    agent: RecordingAgent, decision: Decision
+) -> None:
+    params = RollbackParams(files="restore")
+    await Rollback().run(decision, params, agent)
+
+    assert agent.restores_files
+    assert params.restores_files
 
 
 async def test_there_may_be_nothing_to_roll_back_to(decision: Decision) -> None:
@@ -79,8 +82,8 @@ async def test_an_abort_stops_the_agent_for_the_decisions_reason(
 async def test_the_agent_reads_what_failed_its_evidence_and_a_way_out(
     name: str, agent: RecordingAgent, decision: Decision
 ) -> None:
-    action = TALKING[name]
-    await action().run(decision, action.Params(), agent)
+    action = ACTIONS[name]
+    await action().run(decision, params_of(action), agent)
 
     assert feedback(decision.verdict) in agent.said
     assert "without progress" in agent.said
@@ -93,8 +96,8 @@ async def test_the_agent_reads_what_failed_its_evidence_and_a_way_out(
 async def test_what_the_agent_reads_is_marked_as_lucids(
     name: str, message: str | None, agent: RecordingAgent, decision: Decision
 ) -> None:
-    action = TALKING[name]
-    await action().run(decision, action.Params.model_validate({"message": message}), agent)
+    action = ACTIONS[name]
+    await action().run(decision, params_of(action, message=message), agent)
 
     assert agent.said.startswith(LUCID_MARKER + "\n")
     assert agent.said.endswith("\n</lucid>")
@@ -106,39 +109,39 @@ async def test_what_the_agent_reads_is_marked_as_lucids(
 async def test_a_policys_own_message_takes_the_place_of_the_description(
     name: str, agent: RecordingAgent, decision: Decision
 ) -> None:
-    action = TALKING[name]
-    params = action.Params.model_validate({"message": "Read the manual."})
+    action = ACTIONS[name]
+    params = params_of(action, message="Read the manual.")
     await action().run(decision, params, agent)
 
     assert "Read the manual." in agent.said
     assert "without progress" not in agent.said
 
 
-@pytest.mark.parametrize("name", registry.actions())
+@pytest.mark.parametrize("name", ACTIONS)
 async def test_an_action_needs_what_it_does(
     name: str, agent: RecordingAgent, decision: Decision
 ) -> None:
-    action = registry.actions()[name]
-    await action().run(decision, action.Params(), agent)
+    action = ACTIONS[name]
+    await action().run(decision, params_of(action), agent)
 
-    assert {what for what, _ in agent.done} == {WAYS[need] for need in action.needs}
+    assert {what for what, _ in agent.done} == {str(need) for need in action.needs}
 
 
-@pytest.mark.parametrize("name", registry.actions())
+@pytest.mark.parametrize("name", ACTIONS)
 async def test_an_action_says_in_one_line_what_it_did(
     name: str, agent: RecordingAgent, decision: Decision
 ) -> None:
-    action = registry.actions()[name]
-    result = await action().run(decision, action.Params(), agent)
+    action = ACTIONS[name]
+    result = await action().run(decision, params_of(action), agent)
 
     assert result.detail
     assert "\n" not in result.detail
 
 
-@pytest.mark.parametrize("name", registry.actions())
+@pytest.mark.parametrize("name", ACTIONS)
 async def test_an_agent_that_refuses_is_an_error_of_the_actions(
     name: str, decision: Decision
 ) -> None:
-    action = registry.actions()[name]
+    action = ACTIONS[name]
     with pytest.raises(ActionError, match="the turn ended first"):
-        await action().run(decision, action.Params(), RecordingAgent(refuses=True))
+        await action().run(decision, params_of(action), RecordingAgent(refuses=True))

@@ -17,9 +17,10 @@ from claude_agent_sdk import (
 
 from supervisor.core.decision import Decision
 from supervisor.runtime import boundary as module
+from supervisor.runtime import protection
 from supervisor.runtime.boundary import Boundary
-from supervisor.store.interface import Store
-from tests.unit.runtime.conftest import Breaking, Transcript, Watch, Watched
+from supervisor.store.interface import Incident, Store
+from tests.unit.runtime.conftest import Breaking, Transcript, Watch, Watched, policy_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("marker")]
 
@@ -106,14 +107,67 @@ async def test_an_intent_is_written_before_the_call_runs(agent: Agent, store: St
     assert kept == [("a", "Bash", b'{"command":"ls"}', None), ("b", "Bash", kept[0][2], "sub")]
 
 
-async def test_an_intent_that_cannot_be_written_does_not_stop_the_agent(
-    agent: Agent, store: Store, broken: Breaking, caplog: pytest.LogCaptureFixture
+def tolerant(watch: Watch, transcript: Transcript, store: str) -> Agent:
+    """An agent under a policy that says this on a store that cannot be written."""
+    watched = watch(policy_of(store=store))
+    return Agent(Boundary(watched.supervision), watched, transcript)
+
+
+async def test_an_intent_that_cannot_be_written_does_not_stop_an_agent_that_may_go_on(
+    watch: Watch,
+    transcript: Transcript,
+    store: Store,
+    broken: Breaking,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    agent = tolerant(watch, transcript, "{when_away: go_on}")
     with broken("INSERT ON intent"):
         assert await agent.before("a") == {}
 
     assert await store.intents("s") == []
     assert "broken by a test" in caplog.text
+
+
+async def test_a_call_waits_until_its_intent_is_written_and_counts_as_not_started(
+    agent: Agent, store: Store, broken: Breaking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = asyncio.Event()
+    monkeypatch.setattr(protection, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(protection.log, "error", lambda *said: refused.set())
+    with broken("INSERT ON intent"):
+        call = asyncio.create_task(agent.before("a"))
+        await refused.wait()
+        assert agent.boundary.is_holding
+        assert not agent.boundary.is_running
+
+    assert await call == {}
+    assert [intent.call_id for intent in await store.intents("s")] == ["a"]
+    assert agent.boundary.is_running
+    assert not agent.boundary.is_holding
+
+
+async def test_a_call_that_has_waited_for_the_longest_time_is_denied_and_says_why(
+    watch: Watch, transcript: Transcript, broken: Breaking
+) -> None:
+    agent = tolerant(watch, transcript, "{pause_at_most: 20ms}")
+    with broken("INSERT ON intent"):
+        denied = (await agent.before("a"))["hookSpecificOutput"]
+
+    assert denied["permissionDecision"] == "deny"
+    assert "must be written down first" in denied["permissionDecisionReason"]
+    (incident,) = agent.watched.told
+    assert isinstance(incident, Incident)
+    assert "for 20ms, so the call a of Bash was denied" in incident.message
+    assert not agent.boundary.is_running
+
+
+async def test_the_cli_waits_for_a_hook_longer_than_a_call_may_pause(
+    watch: Watch, transcript: Transcript
+) -> None:
+    agent = tolerant(watch, transcript, "{pause_at_most: 1h}")
+    hooks = agent.boundary.hooked(ClaudeAgentOptions()).hooks or {}
+
+    assert (hooks["PreToolUse"][0].timeout or 0) > 3600
 
 
 async def test_context_is_shown_once_at_the_next_boundary(agent: Agent) -> None:

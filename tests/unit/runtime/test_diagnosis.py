@@ -482,6 +482,34 @@ def test_a_subagent_that_finished_is_not_cut_off() -> None:
     assert found.cause is Cause.KILLED_AFTER_CALL
 
 
+def test_what_a_subagent_did_is_named_until_it_has_reported() -> None:
+    turn = Turn().prompt().call("a", tool="Agent").prompt("Write.", agent_id="x1")
+    turn.call("read", tool="Read", agent_id="x1").result("read", agent_id="x1")
+    turn.call("b", agent_id="x1").result("b", agent_id="x1").call("c", agent_id="x1")
+
+    assert lost(turn.diagnose()) == {
+        "a": Fate.UNKNOWN,
+        "c": Fate.UNKNOWN,
+        "b": Fate.UNREPORTED,
+    }
+    assert [call.call_id for call in turn.diagnose().calls_in_doubt] == ["a", "c", "b"]
+    turn.result("c", agent_id="x1").ends("Written.", agent_id="x1")
+    assert set(lost(turn.diagnose())) == {"a", "b", "c"}
+    turn.result("a", "Written.\nagentId: x1 (…)")
+    assert lost(turn.diagnose()) == {}
+
+
+def test_a_subagent_may_report_by_way_of_another() -> None:
+    turn = Turn().prompt().call("a", tool="Agent").prompt("Do it.", agent_id="x1")
+    turn.call("b", tool="Agent", agent_id="x1").prompt("Write.", agent_id="x2")
+    turn.call("c", agent_id="x2").result("c", agent_id="x2").ends("Written.", agent_id="x2")
+    turn.result("b", "Written.\nagentId: x2 (…)", agent_id="x1").ends("Done.", agent_id="x1")
+
+    assert lost(turn.diagnose()) == {"a": Fate.UNKNOWN, "c": Fate.UNREPORTED}
+    turn.result("a", "Done.\nagentId: x1 (…)")
+    assert lost(turn.diagnose()) == {}
+
+
 def test_an_interrupted_calls_result_is_not_believed() -> None:
     refused = "The user doesn't want to proceed with this tool use. The tool use was rejected"
     turn = Turn().prompt().call("a").result("a", refused, is_error=True)

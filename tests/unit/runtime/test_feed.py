@@ -29,6 +29,10 @@ class Caller:
             yield user_message(text)
 
 
+async def as_it_is(message: dict[str, Any]) -> dict[str, Any]:
+    return message
+
+
 def text_of(message: dict[str, Any]) -> str:
     text = message["message"]["content"]
     assert isinstance(text, str)
@@ -38,7 +42,7 @@ def text_of(message: dict[str, Any]) -> str:
 @asynccontextmanager
 async def feeding() -> AsyncIterator[tuple[Caller, Feed]]:
     caller = Caller()
-    feed = Feed(caller.stream(), caller.begin)
+    feed = Feed(caller.stream(), caller.begin, as_it_is)
     try:
         yield caller, feed
     finally:
@@ -60,7 +64,7 @@ async def test_the_callers_prompts_and_lucids_come_in_order() -> None:
         stream = feed.messages()
         caller.prompts.put_nowait("one")
         assert await next_of(stream) == "one"
-        await feed.say("lucid's")
+        await feed.say(user_message("lucid's"))
         caller.prompts.put_nowait("two")
         assert [await next_of(stream), await next_of(stream)] == ["lucid's", "two"]
         assert caller.begun == 2, "a prompt of Lucid's begins no turn of the caller's"
@@ -103,7 +107,7 @@ async def test_a_reader_that_is_cancelled_takes_nothing_with_it() -> None:
 
 async def test_it_ends_after_what_is_queued() -> None:
     async with feeding() as (_, feed):
-        await feed.say("last words")
+        await feed.say(user_message("last words"))
         await feed.end()
 
         assert await rest_of(feed.messages()) == ["last words"]
@@ -125,7 +129,7 @@ async def test_it_does_not_end_by_itself_when_the_caller_has_no_more() -> None:
         async with asyncio.timeout(5):
             await feed.exhausted.wait()
         stream = feed.messages()
-        await feed.say("there may be a correction yet")
+        await feed.say(user_message("there may be a correction yet"))
 
         assert await next_of(stream) == "there may be a correction yet"
 
@@ -135,7 +139,7 @@ async def test_a_callers_stream_that_raises_counts_as_exhausted() -> None:
         yield user_message("one")
         raise OSError("the line went dead")
 
-    feed = Feed(failing(), lambda: None)
+    feed = Feed(failing(), lambda: None, as_it_is)
     try:
         async with asyncio.timeout(5):
             await feed.exhausted.wait()

@@ -96,6 +96,20 @@ async def test_a_dead_process_of_this_host_holds_nothing(store: SqliteStore) -> 
     await hold.end()
 
 
+async def test_a_hold_names_its_process_so_that_it_can_be_told_whether_it_lives(
+    store: SqliteStore,
+) -> None:
+    hold = Hold(store, "s", LONG, on_lost=never)
+    await hold.begin()
+
+    assert hold.lease is not None
+    owner = hold.lease.owner
+    assert owner.startswith(f"{hold_module._host()}/{os.getpid()}/")
+    assert not hold_module._is_gone(owner)
+    assert hold_module._is_gone(owner.replace(f"/{birth(os.getpid())}/", "/0/"))
+    await hold.end()
+
+
 async def test_a_process_of_another_host_is_given_its_time(store: SqliteStore) -> None:
     await store.acquire_lease("s", owner="elsewhere#1/1/1/x", ttl=LONG)
 

@@ -274,3 +274,19 @@ def test_a_subagent_in_its_parents_file_is_an_agent_of_its_own(transcript: Trans
 
     assert len({entry.agent_id for one in seen for entry in one.entries}) == 2
     assert verdicts(seen) == []
+
+
+def test_of_very_many_agents_those_that_speak_are_followed(transcript: Transcript) -> None:
+    transcript.prompt()
+    one = judge(Marker)
+    watch(one, transcript.stored())
+    for number in range(200):
+        sub = Transcript(agent_id=f"sub{number}")
+        sub.prompt()
+        watch(one, sub.stored(after=2 * number + 1))
+        transcript.text("still here")
+        watch(one, [transcript.stored(after=2 * number + 1)[-1]])
+
+    assert one.checkpoints(MAIN) is not None
+    assert one.checkpoints(MAIN, "sub199") is not None
+    assert one.checkpoints(MAIN, "sub0") is None

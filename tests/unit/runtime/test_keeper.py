@@ -363,8 +363,25 @@ def test_a_cli_that_was_told_to_end_gets_to_its_last_words(
     os.kill(process, signal.SIGTERM)
     worker.kill()
 
-    until(lambda: not worker.marked(), within=1.0)
+    until(lambda: not worker.marked())
     assert words.exists()
+
+
+def test_a_signal_that_came_before_the_workers_death_is_seen_with_it(worker: Worker) -> None:
+    """Where both come before the keeper is run again, the poll tells of the death alone."""
+    signals, wake = os.pipe()
+    os.set_blocking(signals, False)
+    watch = keeper_process._Watch(signals, worker.pid, keeper_process.birth(worker.pid))
+    watch._poll.unregister(signals)
+    os.write(wake, bytes([signal.SIGTERM]))
+
+    worker.kill()
+
+    assert watch.wait(float("inf")) == bytes([signal.SIGTERM])
+    assert watch.worker_gone
+    assert watch.wait(0.0) == b""
+    os.close(signals)
+    os.close(wake)
 
 
 def status(pid: int) -> bytes:

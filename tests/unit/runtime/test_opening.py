@@ -230,6 +230,16 @@ async def test_what_an_unsupervised_run_added_is_taken_and_not_judged(
     assert watched.told == []
 
 
+async def test_a_long_history_is_taken_in_parts(
+    place: Place, store: Store, watch: Watch, told: Transcript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervisor.runtime.opening._PART_LINES", 3)
+    place.write(told)
+    await take_history(await opened(place, store), watch().supervision)
+
+    assert [seq for seq, *_ in await numbered(store)] == [1, 2, 3, 4]
+
+
 async def test_a_writers_half_line_is_left_alone(
     place: Place, store: Store, watch: Watch, told: Transcript
 ) -> None:

@@ -405,3 +405,36 @@ def test_a_verdict_fails_only_the_action_of_the_rule_it_concerns(course: Course)
     course.fails()
 
     assert [found.decision_id for found in course.settled] == [loop.id]
+
+
+def test_what_took_effect_at_once_is_judged_from_there(course: Course) -> None:
+    decision = course.act()
+    course.outcomes.took_effect(decision, course.seq)
+    assert course.in_effect == [decision]
+
+    course.steps(WINDOW)
+    assert course.statuses == [OutcomeStatus.CLEARED]
+
+
+def test_a_stopped_subagent_that_fails_all_the_same_has_relapsed(course: Course) -> None:
+    decision = course.act(agent="a1")
+    cleared = OutcomeStatus.CLEARED
+    course.note(course.outcomes.turned_out(decision, cleared, course.seq, NOW, "stopped"))
+    assert course.statuses == [cleared]
+    assert not course.outcomes.is_open("a1")
+
+    course.steps(1, agent="a1")
+    course.fails(agent="a1")
+    assert course.statuses == [cleared, OutcomeStatus.RELAPSED]
+
+
+def test_the_effect_of_what_goes_on_in_a_fork_is_its_own_prompt(course: Course) -> None:
+    course.act()
+    course.lucid_prompt(inherited=True)
+    course.steps(WINDOW)
+    assert course.settled == [], "a fork repeats the prompts of earlier actions"
+
+    course.lucid_prompt()
+    course.steps(1)
+    course.fails()
+    assert course.statuses == [OutcomeStatus.FAILED]

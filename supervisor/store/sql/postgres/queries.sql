@@ -43,11 +43,12 @@ SELECT pg_xact_status(%(id)s::xid8) AS status;
 
 -- name: insert_session
 INSERT INTO lucid.session (
-    id, project_key, created_at, updated_at, state, state_reason, head, objective, cwd, policy
+    id, project_key, created_at, updated_at, state, state_reason, head, objective, cwd, policy,
+    submission
 )
 VALUES (
     %(id)s, %(project_key)s, now(), now(), %(state)s, '',
-    %(head)s, %(objective)s, %(cwd)s, %(policy)s
+    %(head)s, %(objective)s, %(cwd)s, %(policy)s, %(submission)s
 )
 ON CONFLICT (id) DO NOTHING
 RETURNING key;
@@ -61,7 +62,8 @@ SET
     head = coalesce(%(head)s, head),
     objective = coalesce(%(objective)s, objective),
     cwd = coalesce(%(cwd)s, cwd),
-    policy = coalesce(%(policy)s, policy)
+    policy = coalesce(%(policy)s, policy),
+    submission = coalesce(%(submission)s, submission)
 WHERE id = %(id)s
 RETURNING key;
 
@@ -98,6 +100,7 @@ SELECT
     s.objective,
     s.cwd,
     s.policy,
+    s.submission,
     s.last_seq AS entries,
     s.lease_owner AS owner,
     s.lease_epoch AS epoch,
@@ -118,7 +121,7 @@ SELECT id FROM lucid.session ORDER BY updated_at DESC, key DESC LIMIT %(limit)s;
 SELECT id
 FROM lucid.session
 WHERE
-    state IN ('queued', 'running')
+    (state = 'queued' OR (state = 'running' AND submission IS NOT NULL))
     AND (state = 'queued' OR lease_epoch > 0)
     AND (lease_until IS NULL OR lease_until <= clock_timestamp())
 ORDER BY created_at, key
@@ -275,10 +278,11 @@ ORDER BY seq;
 
 -- name: entries_after
 -- The next entries: some hundreds, or some megabytes, whichever is less.
-SELECT seq, sdk_session_id, subpath, uuid, inherited, compressed, raw
+SELECT seq, project_key, sdk_session_id, subpath, uuid, inherited, compressed, raw
 FROM (
     SELECT
         e.seq,
+        t.project_key,
         t.sdk_session_id,
         t.subpath,
         e.uuid,
@@ -333,6 +337,29 @@ VALUES (
 )
 ON CONFLICT DO NOTHING;
 
+-- name: insert_prompt
+INSERT INTO lucid.prompt (session_key, uuid, at, compressed, message)
+VALUES (%(session_key)s, %(uuid)s, %(at)s, %(compressed)s, %(message)s)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_word
+INSERT INTO lucid.word (session_key, id, at, body)
+VALUES (%(session_key)s, %(id)s, %(at)s, %(body)s)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_heard
+INSERT INTO lucid.word_heard (session_key, word_id, at, body)
+VALUES (%(session_key)s, %(word_id)s, %(at)s, %(body)s)
+ON CONFLICT DO NOTHING;
+
+-- name: words
+SELECT w.body FROM lucid.word AS w
+WHERE w.session_key = %(session_key)s AND NOT EXISTS (
+    SELECT 1 FROM lucid.word_heard AS h
+    WHERE h.session_key = w.session_key AND h.word_id = w.id
+)
+ORDER BY w.number;
+
 -- name: verdicts
 SELECT body FROM lucid.verdict WHERE session_key = %(session_key)s ORDER BY seq, number;
 
@@ -347,3 +374,83 @@ SELECT body FROM lucid.intent WHERE session_key = %(session_key)s ORDER BY numbe
 
 -- name: incidents
 SELECT body FROM lucid.incident WHERE session_key = %(session_key)s ORDER BY number;
+
+-- name: prompts
+SELECT uuid, at, compressed, message
+FROM lucid.prompt
+WHERE session_key = %(session_key)s
+ORDER BY number;
+
+-- name: transcripts
+SELECT project_key, sdk_session_id, subpath
+FROM lucid.transcript
+WHERE session_key = %(session_key)s
+ORDER BY key;
+
+-- name: restore_session
+UPDATE lucid.session
+SET
+    project_key = %(project_key)s,
+    created_at = %(created_at)s,
+    updated_at = %(updated_at)s,
+    state = %(state)s,
+    state_reason = %(state_reason)s,
+    head = %(head)s,
+    objective = %(objective)s,
+    cwd = %(cwd)s,
+    policy = %(policy)s,
+    submission = %(submission)s,
+    last_seq = %(last_seq)s
+WHERE key = %(session_key)s;
+
+-- name: restore_transcript
+UPDATE lucid.transcript
+SET updated_at = %(updated_at)s, summary = %(summary)s
+WHERE key = %(transcript_key)s;
+
+-- name: prunable_ids
+SELECT id
+FROM lucid.session
+WHERE
+    updated_at < %(before)s
+    AND state <> 'queued'
+    AND (state NOT IN ('running', 'paused') OR %(unfinished)s)
+    AND (lease_until IS NULL OR lease_until <= clock_timestamp())
+ORDER BY updated_at, key
+LIMIT %(limit)s;
+
+-- name: mark_removal
+UPDATE lucid.session
+SET state = 'closed', state_reason = %(reason)s
+WHERE key = %(session_key)s;
+
+-- name: delete_newest_entries
+DELETE FROM lucid.entry
+WHERE session_key = %(session_key)s AND seq IN (
+    SELECT seq
+    FROM lucid.entry
+    WHERE session_key = %(session_key)s
+    ORDER BY seq DESC
+    LIMIT %(limit)s
+);
+
+-- name: delete_session
+DELETE FROM lucid.session WHERE key = %(session_key)s;
+
+-- name: insert_files
+INSERT INTO lucid.files (session_key, snapshot_id, at, body)
+VALUES (%(session_key)s, %(snapshot_id)s, %(at)s, %(body)s)
+ON CONFLICT DO NOTHING;
+
+-- name: files
+SELECT body FROM lucid.files WHERE session_key = %(session_key)s ORDER BY number;
+
+-- name: write_files_chunk
+INSERT INTO lucid.files_chunk (session_key, snapshot_id, number, data)
+VALUES (%(session_key)s, %(snapshot_id)s, %(number)s, %(data)s)
+ON CONFLICT (session_key, snapshot_id, number) DO UPDATE SET data = excluded.data;
+
+-- name: files_chunk
+SELECT data FROM lucid.files_chunk
+WHERE
+    session_key = %(session_key)s AND snapshot_id = %(snapshot_id)s AND number = %(number)s;

@@ -21,10 +21,12 @@ CREATE TABLE lucid.session (
     last_seq bigint NOT NULL DEFAULT 0,
     lease_owner text,
     lease_epoch bigint NOT NULL DEFAULT 0, -- 0 where it never had a lease
-    lease_until timestamptz
+    lease_until timestamptz,
+    submission text -- how a worker is to run it; NULL where a program of its own does
 );
 
-CREATE INDEX session_to_run ON lucid.session (created_at) WHERE state IN ('queued', 'running');
+CREATE INDEX session_to_run ON lucid.session (created_at)
+WHERE state = 'queued' OR (state = 'running' AND submission IS NOT NULL);
 
 -- One file of a session: a main transcript, a fork of it, or a subagent's.
 CREATE TABLE lucid.transcript (
@@ -122,4 +124,53 @@ CREATE TABLE lucid.incident (
 -- A message may be longer than an index takes.
 CREATE UNIQUE INDEX incident_once ON lucid.incident (
     session_key, seq, source, hashtextextended(place, 0), hashtextextended(message, 0)
+);
+
+CREATE TABLE lucid.prompt (
+    number bigint GENERATED ALWAYS AS IDENTITY,
+    session_key bigint NOT NULL REFERENCES lucid.session (key) ON DELETE CASCADE,
+    uuid text NOT NULL,
+    at timestamptz NOT NULL,
+    compressed boolean NOT NULL,
+    message bytea NOT NULL, -- as it goes to the agent
+    PRIMARY KEY (session_key, uuid)
+);
+
+-- Checkpoints of the agent's files: which there are, and their content in pieces.
+
+CREATE TABLE lucid.files (
+    number bigint GENERATED ALWAYS AS IDENTITY,
+    session_key bigint NOT NULL REFERENCES lucid.session (key) ON DELETE CASCADE,
+    snapshot_id text NOT NULL,
+    at timestamptz NOT NULL,
+    body text NOT NULL,
+    PRIMARY KEY (session_key, snapshot_id, at)
+);
+
+CREATE TABLE lucid.files_chunk (
+    session_key bigint NOT NULL REFERENCES lucid.session (key) ON DELETE CASCADE,
+    snapshot_id text NOT NULL,
+    number integer NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (session_key, snapshot_id, number)
+);
+
+-- What people say to sessions from outside, and which of it their agents got.
+
+CREATE TABLE lucid.word (
+    number bigint GENERATED ALWAYS AS IDENTITY,
+    session_key bigint NOT NULL REFERENCES lucid.session (key) ON DELETE CASCADE,
+    id text NOT NULL,
+    at timestamptz NOT NULL,
+    body text NOT NULL,
+    PRIMARY KEY (session_key, id)
+);
+
+CREATE TABLE lucid.word_heard (
+    number bigint GENERATED ALWAYS AS IDENTITY,
+    session_key bigint NOT NULL REFERENCES lucid.session (key) ON DELETE CASCADE,
+    word_id text NOT NULL,
+    at timestamptz NOT NULL,
+    body text NOT NULL,
+    PRIMARY KEY (session_key, word_id)
 );

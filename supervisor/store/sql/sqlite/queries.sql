@@ -2,9 +2,12 @@
 
 -- name: insert_session
 INSERT INTO session (
-    id, project_key, created_at, updated_at, state, state_reason, head, objective, cwd, policy
+    id, project_key, created_at, updated_at, state, state_reason, head, objective, cwd, policy,
+    submission
 )
-VALUES (:id, :project_key, :now, :now, :state, '', :head, :objective, :cwd, :policy)
+VALUES (
+    :id, :project_key, :now, :now, :state, '', :head, :objective, :cwd, :policy, :submission
+)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: update_session
@@ -16,7 +19,8 @@ SET
     head = coalesce(:head, head),
     objective = coalesce(:objective, objective),
     cwd = coalesce(:cwd, cwd),
-    policy = coalesce(:policy, policy)
+    policy = coalesce(:policy, policy),
+    submission = coalesce(:submission, submission)
 WHERE id = :id;
 
 -- name: advance_session
@@ -58,7 +62,7 @@ WHERE id = :id AND lease_epoch > 0;
 SELECT id
 FROM session
 WHERE
-    state IN ('queued', 'running')
+    (state = 'queued' OR (state = 'running' AND submission IS NOT NULL))
     AND (state = 'queued' OR lease_epoch > 0)
     AND (lease_until IS NULL OR lease_until <= :now)
 ORDER BY created_at, key
@@ -76,6 +80,7 @@ SELECT
     s.objective,
     s.cwd,
     s.policy,
+    s.submission,
     s.last_seq AS entries,
     s.lease_owner AS owner,
     s.lease_epoch AS epoch,
@@ -150,11 +155,15 @@ WHERE
     AND NOT EXISTS (SELECT 1 FROM entry WHERE transcript_key = :transcript_key AND place = :place);
 
 -- name: raws_of_transcript
-SELECT compressed, raw FROM entry WHERE transcript_key = :transcript_key ORDER BY seq;
+SELECT seq, compressed, raw
+FROM entry
+WHERE transcript_key = :transcript_key AND seq > :after
+ORDER BY seq
+LIMIT :limit;
 
 -- name: entries_after
 SELECT
-    e.seq, t.sdk_session_id, t.subpath, e.uuid, e.inherited, e.compressed, e.raw
+    e.seq, t.project_key, t.sdk_session_id, t.subpath, e.uuid, e.inherited, e.compressed, e.raw
 FROM entry AS e INNER JOIN transcript AS t ON e.transcript_key = t.key
 WHERE
     e.session_key = :session_key AND e.seq > :after
@@ -187,6 +196,28 @@ INSERT INTO incident (session_key, seq, source, place, message, at, body)
 VALUES (:session_key, :seq, :source, :place, :message, :at, :body)
 ON CONFLICT DO NOTHING;
 
+-- name: insert_prompt
+INSERT INTO prompt (session_key, uuid, at, compressed, message)
+VALUES (:session_key, :uuid, :at, :compressed, :message)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_word
+INSERT INTO word (session_key, id, at, body)
+VALUES (:session_key, :id, :at, :body)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_heard
+INSERT INTO word_heard (session_key, word_id, at, body)
+VALUES (:session_key, :word_id, :at, :body)
+ON CONFLICT DO NOTHING;
+
+-- name: words
+SELECT body FROM word AS w
+WHERE w.session_key = :session_key AND NOT EXISTS (
+    SELECT 1 FROM word_heard AS h WHERE h.session_key = w.session_key AND h.word_id = w.id
+)
+ORDER BY w.rowid;
+
 -- name: verdicts
 SELECT body FROM verdict WHERE session_key = :session_key ORDER BY seq, rowid;
 
@@ -201,3 +232,72 @@ SELECT body FROM intent WHERE session_key = :session_key ORDER BY rowid;
 
 -- name: incidents
 SELECT body FROM incident WHERE session_key = :session_key ORDER BY rowid;
+
+-- name: prompts
+SELECT uuid, at, compressed, message FROM prompt WHERE session_key = :session_key ORDER BY rowid;
+
+-- name: transcripts
+SELECT project_key, sdk_session_id, subpath
+FROM transcript
+WHERE session_key = :session_key
+ORDER BY key;
+
+-- name: restore_session
+UPDATE session
+SET
+    project_key = :project_key,
+    created_at = :created_at,
+    updated_at = :updated_at,
+    state = :state,
+    state_reason = :state_reason,
+    head = :head,
+    objective = :objective,
+    cwd = :cwd,
+    policy = :policy,
+    submission = :submission,
+    last_seq = :last_seq
+WHERE key = :session_key;
+
+-- name: restore_entry
+INSERT INTO entry (session_key, seq, transcript_key, uuid, inherited, compressed, raw)
+VALUES (:session_key, :seq, :transcript_key, :uuid, :inherited, :compressed, :raw);
+
+-- name: prunable_ids
+SELECT id
+FROM session
+WHERE
+    updated_at < :before
+    AND state <> 'queued'
+    AND (state NOT IN ('running', 'paused') OR :unfinished)
+    AND (lease_until IS NULL OR lease_until <= :now)
+ORDER BY updated_at, key
+LIMIT :limit;
+
+-- name: mark_removal
+UPDATE session SET state = 'closed', state_reason = :reason WHERE key = :session_key;
+
+-- name: delete_newest_entries
+DELETE FROM entry
+WHERE session_key = :session_key AND seq IN (
+    SELECT seq FROM entry WHERE session_key = :session_key ORDER BY seq DESC LIMIT :limit
+);
+
+-- name: delete_session
+DELETE FROM session WHERE key = :session_key;
+
+-- name: insert_files
+INSERT INTO files (session_key, snapshot_id, at, body)
+VALUES (:session_key, :snapshot_id, :at, :body)
+ON CONFLICT DO NOTHING;
+
+-- name: files
+SELECT body FROM files WHERE session_key = :session_key ORDER BY rowid;
+
+-- name: write_files_chunk
+INSERT INTO files_chunk (session_key, snapshot_id, number, data)
+VALUES (:session_key, :snapshot_id, :number, :data)
+ON CONFLICT DO UPDATE SET data = excluded.data;
+
+-- name: files_chunk
+SELECT data FROM files_chunk
+WHERE session_key = :session_key AND snapshot_id = :snapshot_id AND number = :number;

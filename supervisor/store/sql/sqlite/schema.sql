@@ -16,11 +16,13 @@ CREATE TABLE session (
     last_seq INTEGER NOT NULL DEFAULT 0,
     lease_owner TEXT,
     lease_epoch INTEGER NOT NULL DEFAULT 0, -- 0 where it never had a lease
-    lease_until INTEGER
+    lease_until INTEGER,
+    submission TEXT -- how a worker is to run it; NULL where a program of its own does
 );
 
 CREATE INDEX session_by_update ON session (updated_at);
-CREATE INDEX session_to_run ON session (created_at) WHERE state IN ('queued', 'running');
+CREATE INDEX session_to_run ON session (created_at)
+WHERE state = 'queued' OR (state = 'running' AND submission IS NOT NULL);
 
 -- One file of a session: a main transcript, a fork of it, or a subagent's.
 CREATE TABLE transcript (
@@ -106,4 +108,49 @@ CREATE TABLE incident (
     at INTEGER NOT NULL,
     body TEXT NOT NULL,
     PRIMARY KEY (session_key, seq, source, place, message)
+);
+
+CREATE TABLE prompt (
+    session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    uuid TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    compressed INTEGER NOT NULL,
+    message BLOB NOT NULL, -- as it goes to the agent
+    PRIMARY KEY (session_key, uuid)
+);
+
+-- Checkpoints of the agent's files: which there are, and their content in pieces.
+
+CREATE TABLE files (
+    session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    snapshot_id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (session_key, snapshot_id, at)
+);
+
+CREATE TABLE files_chunk (
+    session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    snapshot_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (session_key, snapshot_id, number)
+);
+
+-- What people say to sessions from outside, and which of it their agents got.
+
+CREATE TABLE word (
+    session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (session_key, id)
+);
+
+CREATE TABLE word_heard (
+    session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    word_id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (session_key, word_id)
 );
