@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from detectors._commands import may_change
 from supervisor.core.entry import ToolCall
 
 __all__ = ["GIT", "Deed", "deed_of"]
@@ -30,13 +31,6 @@ _READERS = re.compile(
     r"|AskUserQuestion|ExitPlanMode|EnterPlanMode|NotebookRead)"
 )
 """Claude Code's tools that only look at files, or keep track."""
-_HARMLESS = re.compile(
-    r"\s*(?:$|(?:cat|cd|cut|date|diff|du|echo|env|fd|file|find|grep|head|jq|less|ls|nl|ps|pwd"
-    r"|rg|sleep|sort|stat|tail|tr|tree|true|type|uniq|wc|which)\b|sed\s+-n\b"
-    r"|git\s+(?:-\S+\s+)*(?:diff|log|show|status|blame|branch|grep|ls-files|rev-parse|fetch)\b)"
-)
-_SEPARATOR = re.compile(r"\|\||&&|[|;\n]")
-_REDIRECTS = re.compile(r">(?<![0-9&<=-]>)(?!>?\s*/dev/null|&)|-(?:delete|exec)\b")
 
 
 class _Arguments(msgspec.Struct):
@@ -69,9 +63,7 @@ class Deed:
     def may_change(self) -> bool:
         """Whether anything may be different afterwards; unknown tools count."""
         if self.command:
-            if _REDIRECTS.search(self.command):
-                return True
-            return not all(_HARMLESS.match(part) for part in _SEPARATOR.split(self.command))
+            return may_change(self.command)
         return self.edits or not _READERS.fullmatch(self.tool)
 
 

@@ -81,6 +81,8 @@ _FAILED = re.compile(
 )
 """How pytest, unittest, go, cargo, jest, mocha, rspec and maven say that a test failed. Each
 begins with a letter of its own, what stands before looked up behind it: that is faster."""
+_FAILURE_SIGNS = ("AIL", "ail", "rror")
+"""One of them stands in each of those."""
 _USER_DID = re.compile(
     r"<bash-input>|\bi(?:'ve| have)? (?:already |just )?(?:committed|pushed|ran|run|tested)\b",
     re.IGNORECASE,
@@ -317,5 +319,7 @@ def _failure(text: str) -> str:
     """The words by which a run of tests says that one failed, or nothing."""
     edge = _ENDS_OF_RESULT
     ends = text if len(text) <= 2 * edge else f"{text[:edge]}\n{text[-edge:]}"
+    if not any(sign in ends for sign in _FAILURE_SIGNS):
+        return ""
     found = _FAILED.search(ends)
     return "" if found is None else ends[max(0, found.start() - 80) : found.end() + 80]

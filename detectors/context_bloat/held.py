@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from zlib import crc32
 
 from detectors._awaited import Awaited
@@ -51,6 +52,9 @@ class Held:
     result: int
 
 
+_tokens = attrgetter("tokens")
+
+
 @dataclass(slots=True, frozen=True)
 class _Asked:
     seq: int
@@ -95,7 +99,7 @@ class HeldResults:
         tokens = len(entry.text) // CHARACTERS_A_TOKEN
         self._held[entry.seq] = Held(entry.seq, tokens, asked.target, asked.call, result)
         if len(self._held) > _MOST:
-            self._drop(min(self._held.values(), key=lambda held: held.tokens))
+            self._drop(min(self._held.values(), key=_tokens))
 
     def _outdate(self, those: Iterable[Held]) -> None:
         for held in those:
@@ -115,7 +119,7 @@ class HeldResults:
 
     def largest(self) -> Held | None:
         """The one that takes most of the window."""
-        return max(self._held.values(), key=lambda held: held.tokens, default=None)
+        return max(self._held.values(), key=_tokens, default=None)
 
 
 def changes(entry: ToolCall) -> bool:

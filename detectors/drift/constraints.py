@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from detectors._commands import PARTS
 from detectors._deeds import GIT, Deed
 
 __all__ = ["Constraint", "constraints_in"]
@@ -103,7 +104,6 @@ _COMMANDS = re.compile(
 )
 _WRITES = re.compile(r"\b(?:sed\s+-i|perl\s+-p?i|rm|mv|tee|truncate|git\s+(?:rm|mv))\b|>")
 _REMOVES = re.compile(r"\b(?:rm|mv|git\s+(?:rm|mv))\b")
-_PART = re.compile(r"\|\||&&|[|;\n]")
 _SCRATCH = re.compile(r"^(?:/private)?/(?:var/)?tmp/|/\.claude/|^/dev/")
 
 
@@ -161,7 +161,7 @@ class Constraint:
 
     def _writes(self, deed: Deed, *, removes: bool = False) -> float:
         sign = _REMOVES if removes else _WRITES
-        written = [part for part in _PART.split(deed.command) if sign.search(part)]
+        written = [part for part in PARTS.split(deed.command) if sign.search(part)]
         hit = any(_writes_to(name, part) for part in written for name in self.names)
         return 0.85 if hit else 0.0
 
@@ -274,4 +274,4 @@ def _writes_to(name: str, part: str) -> bool:
 def _runs(name: str, deed: Deed) -> bool:
     if deed.tool == name:
         return True
-    return any(f" {name} " in f" {' '.join(part.split())} " for part in _PART.split(deed.command))
+    return any(f" {name} " in f" {' '.join(part.split())} " for part in PARTS.split(deed.command))

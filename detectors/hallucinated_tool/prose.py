@@ -34,7 +34,7 @@ _EXCERPT = 120
 _CALL_CONFIDENCE = 0.85
 _RESULT_CONFIDENCE = 0.9
 
-_MARKUP = ("function_", "tool_", "<invoke", "<function=", "TOOL_CALL")
+_MARKUP = ("tool_", "function_", "invoke name=", "<function=")
 _CALL = (
     r"<(?:\w+:)?(?:function_calls|tool_call|tool_use|tool_code)>"
     r"|<(?:\w+:)?invoke name=|<function=\w|<\|tool_calls?|\[TOOL_CALLS?\]"
@@ -95,7 +95,9 @@ class ProseCalls:
 
 
 def _speaks_of_markup(text: str) -> bool:
-    return ("<" in text or "[" in text) and any(mark in text for mark in _MARKUP)
+    if "<" in text and any(mark in text for mark in _MARKUP):
+        return True
+    return "[" in text and "TOOL_CALL" in text
 
 
 def _is_about_markup(text: str) -> bool:

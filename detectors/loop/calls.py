@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
+from detectors._commands import PARTS, may_change
 from detectors.loop.finding import EXCERPT, digest_of
 from detectors.loop.words import word_set
 from supervisor.core.entry import ToolCall
@@ -46,14 +47,6 @@ _SPAWNERS = re.compile(
 _PLANNERS = re.compile(r"todo_?write|todo_?list|(?:^|_)(?:todos?|plan)$", re.IGNORECASE)
 _WAITING_TOOLS = frozenset({"BashOutput", "Monitor", "TaskOutput"})
 
-_READ_ONLY = re.compile(
-    r"\s*(?:$|(?:cat|cd|cut|date|diff|du|echo|env|fd|file|find|grep|head|jq|less|ls|nl|ps|pwd"
-    r"|rg|sleep|sort|stat|tail|tr|tree|true|type|uniq|wc|which)\b"
-    r"|sed\s+-n\b|git\s+(?:diff|log|show|status|blame|branch|grep|ls-files|rev-parse)\b)"
-)
-"""Shell commands that only look. Every other one may have changed something."""
-_SEPARATOR = re.compile(r"\|\||&&|[|;\n]")
-_WRITES_ANYWAY = re.compile(r">(?<![0-9&<=-]>)(?!>?\s*/dev/null|&)|-(?:delete|exec)\b")
 _WAITING_COMMAND = re.compile(r"\b(?:sleep|wait|watch)\b")
 _OVERVIEW = re.compile(
     r"\s*(?:cd\s.*|echo\b.*|git\s+(?:-C\s+\S+\s+|--no-pager\s+)*"
@@ -136,7 +129,7 @@ def call_of(entry: ToolCall) -> Call:
     given = _decoded(entry.input)
     command = given.get("command")
     if isinstance(command, str):
-        changes, waits = _may_change(command), bool(_WAITING_COMMAND.search(command))
+        changes, waits = may_change(command), bool(_WAITING_COMMAND.search(command))
         looks, stock = not changes, _stock(command)
     else:
         changes, waits = tool.changes and not _changes_nothing(given), tool.waits
@@ -182,12 +175,6 @@ def _tidy(value: object) -> object:
     return value.strip() if "\n" in value else " ".join(value.split())
 
 
-def _may_change(command: str) -> bool:
-    if _WRITES_ANYWAY.search(command):
-        return True
-    return not all(_READ_ONLY.match(part) for part in _SEPARATOR.split(command))
-
-
 def _changes_nothing(given: dict[str, object]) -> bool:
     """Whether text is to be replaced by itself."""
     return any(old in given and given[old] == given.get(new) for old, new in _REPLACEMENTS)
@@ -196,7 +183,7 @@ def _changes_nothing(given: dict[str, object]) -> bool:
 def _stock(command: str) -> str | None:
     if "git" not in command:
         return None
-    parts = [part for part in _SEPARATOR.split(command) if part.strip()]
+    parts = [part for part in PARTS.split(command) if part.strip()]
     return "the repository" if all(_OVERVIEW.fullmatch(part) for part in parts) else None
 
 
