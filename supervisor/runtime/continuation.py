@@ -68,13 +68,18 @@ class Continuation:
             checkpoint = self._supervision.checkpoint_at(transcript, fork_before)
             await self._steering.stand_at(checkpoint)
 
+    def check(self, interruption: Interruption) -> None:
+        """Raise `ActionError` where waiting will not help: there is nothing to send."""
+        if interruption.asks_again and self._supervision.last_prompt is None:
+            raise ActionError("the prompt never reached the transcript, and nobody kept it")
+
     def _prompt(self, interruption: Interruption) -> dict[str, Any]:
         text = self._with_postscript(going_on(interruption))
         if not interruption.asks_again:
             return user_message(text or "")
+        self.check(interruption)
         own = self._supervision.last_prompt
-        if own is None:
-            raise ActionError("the prompt never reached the transcript, and nobody kept it")
+        assert own is not None
         return and_then(own, text)
 
     def _with_postscript(self, text: str | None) -> str | None:

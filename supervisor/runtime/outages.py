@@ -9,6 +9,7 @@ the caller, whose turn is still open, hears nothing of it but Lucid's own messag
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -174,6 +175,7 @@ class Outages:
         outage = self.now
         if outage is None:
             raise ActionError("the agent's turn is not interrupted")
+        self._continuation.check(outage.interruption)
         await asyncio.sleep(after.total_seconds())
         self._supervision.resumed(decision)
         try:
@@ -265,9 +267,10 @@ class Outages:
 
 
 def announcing_waits(options: ClaudeAgentOptions) -> ClaudeAgentOptions:
-    """The options with which the runtime tells of waits that are long; what the caller set
-    holds."""
-    return replace(options, env={**_ANNOUNCED_WAITS, **options.env})
+    """The options with which the runtime tells of waits that are long; what the caller set,
+    in the options or in the environment, holds."""
+    ours = {name: value for name, value in _ANNOUNCED_WAITS.items() if name not in os.environ}
+    return replace(options, env={**ours, **options.env})
 
 
 def _answer(interruption: Interruption, sdk_session_id: str) -> ResultMessage:

@@ -244,9 +244,13 @@ async def test_a_service_that_refuses_ends_with_4(shell: Shell) -> None:
 
 @needs_proc
 async def test_an_agent_whose_process_dies_ends_with_4_and_a_summary(shell: Shell) -> None:
+    policy = shell.folder / "no-second-try.yaml"
+    policy.write_text(
+        "version: 1\nrules: [{name: loops, on: loop, ladder: [nudge]}]\n", encoding="utf-8"
+    )
     async with (
         ScriptedModel(scenario({"name": "hangs", "fault": {"hang": "before"}})) as model,
-        shell.begun(model, "Say hello.") as process,
+        shell.begun(model, "Say hello.", "--policy", str(policy)) as process,
     ):
         await model.wait_for(1)
         for agent in descendants(process.pid):
