@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SETUP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format lint types imports postgres pytest bench chaos docs lock clean
+.PHONY: help setup demo test format lint types imports postgres prometheus pytest bench chaos docs dashboards lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -50,7 +50,18 @@ postgres: ## Install PostgreSQL, which tests start servers of, if it is missing 
 	echo "Going on without PostgreSQL, so its tests are skipped; install your system's package" \
 	  "of the server (Debian: postgresql, Fedora: postgresql-server, Homebrew: postgresql)" >&2
 
-pytest: $(SETUP) postgres ## Run the tests
+prometheus: ## Install Prometheus, which tests the rules, if it is missing and can be had
+	@command -v promtool >/dev/null && command -v prometheus >/dev/null && exit; \
+	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+	  echo "Installing Prometheus for the tests (once) ..."; \
+	  apt-get update -qq >/dev/null; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
+	    prometheus >/dev/null && exit; \
+	fi; \
+	echo "Going on without Prometheus, so its tests are skipped; install your system's package" \
+	  "of it, with promtool (Debian, Homebrew: prometheus)" >&2
+
+pytest: $(SETUP) postgres prometheus ## Run the tests
 	$(BIN)/pytest -n auto
 
 bench: $(SETUP) ## Measure; writes bench.json
@@ -59,12 +70,19 @@ bench: $(SETUP) ## Measure; writes bench.json
 chaos: $(SETUP) postgres ## Kill workers, lose stores, and measure what survives; writes chaos.json
 	$(BIN)/python -m tests.chaos
 
-docs: $(SETUP) ## Write docs/detectors.md from the detectors' docstrings
+docs: $(SETUP) ## Write docs/detectors.md, docs/metrics.md and docs/openapi.json from the code
 	$(BIN)/python -m supervisor.docs > docs/detectors.md.new
 	@mv docs/detectors.md.new docs/detectors.md
+	$(BIN)/python -m supervisor.metrics_page > docs/metrics.md.new
+	@mv docs/metrics.md.new docs/metrics.md
+	$(BIN)/python -m supervisor.service.openapi > docs/openapi.json.new
+	@mv docs/openapi.json.new docs/openapi.json
+
+dashboards: $(SETUP) ## Write dashboards/grafana and dashboards/prometheus from their sources
+	$(BIN)/python -m dashboards.source.build
 
 lock: $(SETUP) ## Pin the newest versions that pyproject.toml allows
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra otel --extra embeddings --universal --generate-hashes --upgrade \
 	  --no-header --no-annotate --quiet --output-file requirements.lock
 
 clean: ## Remove the environment and caches

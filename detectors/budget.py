@@ -12,7 +12,8 @@ detectors:
 ```
 
 It fires when a limit is passed, and again at each further tenth of it, so that a ladder goes
-on where a hint did not help. The rules for `overrun` decide what is done.
+on where a hint did not help; for calls not before five more, in which the agent can end. The
+rules for `overrun` decide what is done.
 
 - *calls*: tool calls.
 - *tokens*: read and written. What comes from the cache counts too, each time it is read.
@@ -49,6 +50,8 @@ __all__ = ["Allowance", "Budget", "BudgetConfig", "Price"]
 
 _AGAIN = 0.1
 """Share of a limit after which it is told again."""
+_ROOM = 5.0
+"""Calls that an agent which was told of a limit has to bring its work to an end."""
 _MILLION = 1_000_000
 
 _BEGINS_TURN = frozenset({Origin.USER, Origin.AGENT})
@@ -177,6 +180,11 @@ class Budget(Detector):
         self._silent_since: datetime | None = None
         self._place: _Place | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Without a limit, it counts for nobody."""
+        return not self._limits
+
     def observe(self, entry: Entry) -> Iterable[Verdict]:
         """Count the entry in, in constant time."""
         if not self._limits:
@@ -248,7 +256,8 @@ class Budget(Detector):
                 continue
             if self._told_at.get(limit.key) == place.seq:
                 continue  # told twice of one entry, it would be taken for the same verdict
-            self._tell_at[limit.key] = spent + limit.most * _AGAIN
+            room = _ROOM if limit.what == "calls" else 0.0
+            self._tell_at[limit.key] = spent + max(limit.most * _AGAIN, room)
             self._told_at[limit.key] = place.seq
             found.append(self._verdict(place, limit, spent))
         return tuple(found)

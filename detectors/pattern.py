@@ -159,6 +159,11 @@ class Pattern(Detector):
         for check in self.config.checks:
             self._checks.setdefault(check.what, []).append((check, compiled(check.expression)))
 
+    @property
+    def idle(self) -> bool:
+        """Without a check, it searches for nothing."""
+        return not self._checks
+
     @classmethod
     def failure_modes(cls) -> frozenset[FailureMode]:
         """Whatever a check names."""

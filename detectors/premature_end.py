@@ -60,7 +60,8 @@ _STEP = (
     r"(?:run|re-?run|check|read|look|search|fix|update|create|write|implement|add|test|verify"
     r"|examine|inspect|edit|open|find|explore|investigate|review|start|begin|continue|proceed"
     r"|analy[sz]e|try|retrieve|prepare|install|build|rebuild|refactor|execute|apply|modify"
-    r"|change|remove|move|rename|generate|debug|locate|collect|fetch|query|compile|commit)"
+    r"|change|remove|move|rename|generate|debug|locate|collect|fetch|query|compile|commit|set"
+    r"|raise|lower|replace|delete|send|deploy|document|call|copy|insert|append|restore)"
 )
 _PROMISE = re.compile(
     r"(?:(?:and|but|now|next|then|first|so|okay|ok|great|good|perfect|alright|finally)[,!.]?\s+)*"

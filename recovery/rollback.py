@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from msgspec.structs import replace
+
 from supervisor.core.action import Action, ActionParams, ActionResult, AgentControl, Capability
 from supervisor.core.decision import Decision
 from supervisor.core.template import Message, spoken
@@ -53,6 +55,9 @@ class Rollback(Action):
     ) -> ActionResult:
         """Find the checkpoint, branch there, prompt."""
         verdict = decision.verdict
+        if decision.since_seq:
+            verdict = replace(verdict, onset_seq=decision.since_seq)
+            decision = replace(decision, verdict=verdict)
         checkpoint = agent.checkpoint_before(verdict)
         if checkpoint is None:
             raise ActionError(

@@ -10,6 +10,7 @@
     │   ├── LeaseHeld      another worker runs the session
     │   └── LeaseLost      another worker has taken the session over
     ├── FilesError         files cannot be checkpointed, compared or brought back
+    ├── HookError          what came as a hook's body is none
     └── ActionError        an action could not be carried out
 """
 
@@ -23,6 +24,7 @@ __all__ = [
     "ActionError",
     "Drained",
     "FilesError",
+    "HookError",
     "LeaseHeld",
     "LeaseLost",
     "PolicyError",
@@ -104,6 +106,14 @@ class LeaseLost(StoreError):
 
 class FilesError(SupervisorError):
     """A working folder cannot be checkpointed, compared with a checkpoint or brought back."""
+
+
+class HookError(SupervisorError):
+    """What came as a hook's body is none. `status` is the HTTP status to answer with."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class ActionError(SupervisorError):

@@ -7,9 +7,10 @@ detector's; there is no fourth place.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +21,11 @@ from pydantic_settings import (
 from supervisor.errors import SupervisorError
 
 __all__ = ["Settings", "read_settings", "settings_file"]
+
+
+_Word = TypeVar("_Word")
+_Lower = Annotated[_Word, BeforeValidator(lambda said: str(said).lower())]
+"""In small letters, however it is written."""
 
 
 def _data() -> Path:
@@ -54,8 +60,29 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """Where `/metrics` is served on loopback; not at all if unset."""
 
+    listen: str = "127.0.0.1:7311"
+    """Where `lucid sidecar` listens: `HOST:PORT` or `unix:PATH`."""
+    token: SecretStr | None = None
+    """What clients of the service show; better in a file."""
+    token_file: Path | None = None
+    """The file that it is in; if neither is set, one is drawn and kept in the data folder."""
+
+    redact: bool = True
+    """Whether secrets are taken out of what leaves the store: exports, webhooks, logs, the API."""
+    otel: bool | None = None
+    """Whether telemetry goes out; if unset, where `OTEL_EXPORTER_OTLP_ENDPOINT` is set."""
+    log_format: _Lower[Literal["console", "json"]] | None = None
+    """How log lines look; if unset, plain for commands, `console` for what runs for long."""
+    log_level: _Lower[Literal["debug", "info", "warning", "error"]] | None = None
+    """From which level on; if unset, `error` for commands, `info` for what runs for long."""
+
     lease_seconds: float = Field(default=30.0, ge=1.0)
     """How long a session stays with a worker that gives no sign of life."""
+
+    @property
+    def own_token_file(self) -> Path:
+        """Where the token is kept that was drawn on this host."""
+        return _data() / "service-token"
 
     @classmethod
     def settings_customise_sources(

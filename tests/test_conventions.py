@@ -20,16 +20,11 @@ from typing import Any
 import claude_agent_sdk
 import pytest
 from claude_agent_sdk import ClaudeSDKClient
-from prometheus_client import CollectorRegistry
 
 import detectors
 import recovery
 import supervisor
-from supervisor.core.decision import Choice
-from supervisor.core.entry import Entry
-from supervisor.core.outcome import OutcomeStatus
-from supervisor.core.verdict import RUNTIME_MODES, FailureMode, Severity
-from supervisor.metrics import Metrics
+from supervisor.core.verdict import RUNTIME_MODES
 from supervisor.policy.load import load_policy
 from supervisor.policy.shipped import shipped_policies
 from supervisor.runtime import registry
@@ -297,58 +292,6 @@ def test_a_shipped_policy_loads_with_what_is_installed(name: str) -> None:
     assert set(policy.detectors) == set(registry.detectors())
     found = {kind.failure_mode for kind in registry.detectors().values()}
     assert {mode for rule in policy.rules for mode in rule.on} <= found | RUNTIME_MODES
-
-
-# Metrics
-
-
-def _documented_metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
-    row = re.compile(r"^\| `(lucid_\w+)` \| (\w+) \|([^|]*)\| [^|]+\. \|$", re.MULTILINE)
-    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-    return {
-        name: (kind, tuple(re.findall(r"`(\w+)`", labels)))
-        for name, kind, labels in row.findall(text)
-    }
-
-
-def _metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
-    own = CollectorRegistry()
-    labels = {metric._name: metric._labelnames for metric in vars(Metrics(own)).values()}
-    return {
-        f"{family.name}_total" if family.type == "counter" else family.name: (
-            family.type,
-            labels[family.name],
-        )
-        for family in own.collect()
-    }
-
-
-def test_every_metric_is_documented_and_no_other() -> None:
-    assert _documented_metrics() == _metrics()
-
-
-def test_the_documentation_asks_only_for_metrics_that_exist() -> None:
-    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\blucid_\w+", text)) <= set(_metrics())
-
-
-def _values() -> dict[str, set[str]]:
-    kinds: Any = Entry.__args__  # type: ignore[attr-defined] # a union's members
-    return {
-        "kind": {kind.__struct_config__.tag for kind in kinds},
-        "failure_mode": set(FailureMode),
-        "severity": set(Severity),
-        "choice": set(Choice),
-        "status": set(OutcomeStatus),
-    }
-
-
-@pytest.mark.parametrize("label", ["kind", "failure_mode", "severity", "choice", "status"])
-def test_every_value_of_a_label_is_documented(label: str) -> None:
-    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-    (row,) = re.findall(rf"^\| `{label}` \| (.*) \|$", text, re.MULTILINE)
-
-    assert set(re.findall(r"`(\w+)`", row)) == _values()[label]
 
 
 # The SDK's drop-ins

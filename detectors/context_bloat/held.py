@@ -17,7 +17,7 @@ CHARACTERS_A_TOKEN = 4
 """The usual estimate for English and code."""
 _BULKY = 2_000
 """Characters from which a result is worth masking: some 500 tokens."""
-_MOST = 24
+_MOST = 16
 """Results remembered, the smallest dropped first; bounds memory."""
 _COMPARED = 8_000
 """Characters of a result, and bytes of arguments, by which one is told from others besides

@@ -13,9 +13,6 @@ _LONG = 20
 _SAMPLE = 4
 """One line in so many is compared: those whose length it divides, so that a line is taken
 or left out wherever it stands."""
-_ENOUGH = 4
-"""Sampled lines, of some 16, from which a result is more than a remark. With 3, there is
-one false finding in 382 healthy runs, and one more of TRAIL's losses of context."""
 _MOSTLY = 0.5
 """Share of a result's lines that have to be known."""
 _BITS = 1 << 15
@@ -29,7 +26,8 @@ _REMEMBERED = 8
 class KnownLines:
     """The lines read since the agent last changed anything. Fixed size, bounded time."""
 
-    def __init__(self) -> None:
+    def __init__(self, enough: int) -> None:
+        self._enough = enough
         self._bits = bytearray(_BITS // 8)
         self._empty = True
         self.reread: list[tuple[int, int]] = []
@@ -48,7 +46,7 @@ class KnownLines:
         lines = text[:_LOOKED_AT].encode(errors="replace").splitlines()
         marks = {crc32(x) for x in lines if len(x) >= _LONG and not len(x) % _SAMPLE}
         known = sum([self._add(mark) for mark in marks]) if marks else 0
-        if known < _ENOUGH or known < _MOSTLY * len(marks):
+        if known < self._enough or known < _MOSTLY * len(marks):
             return False
         self.reread = [*self.reread, (called_at, seq)][-_REMEMBERED:]
         return True

@@ -123,8 +123,9 @@ class Constraint:
 
     @property
     def size(self) -> int:
-        """Its characters."""
-        return len(self.words) + sum(map(len, self.names))
+        """Bytes of its characters, which take four each where one of them is wide."""
+        texts = (self.words, *self.names)
+        return sum(len(text) * (1 if text.isascii() else 4) for text in texts)
 
     def breach(self, deed: Deed) -> float:
         """How sure it is, 0 to 1, that the call breaks this constraint."""

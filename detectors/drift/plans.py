@@ -14,10 +14,6 @@ __all__ = ["Inquiry"]
 
 _READ = 2_000
 """Characters of a text, of arguments and of a result that are read."""
-_FEWEST_STEPS = 3
-_NOVEL_WORDS = 12
-"""Words in a result that its call did not hold, from which it has told something. What
-code printed of its own strings, or a single computed number, does not reach it."""
 _MOST_WORDS = 256
 """Different words of a call that are kept until its result."""
 _STEP = re.compile(r"^[ \t]{0,8}(?:[0-9]{1,2}[.)]|step [0-9]{1,2}:?)[ \t]+(.{1,300})", re.M | re.I)
@@ -36,7 +32,9 @@ _HEAD = 200
 class Inquiry:
     """Follows one objective: the first plan to inquire, and what calls have told since."""
 
-    def __init__(self) -> None:
+    def __init__(self, fewest_steps: int, novel_words: int) -> None:
+        self._fewest_steps = fewest_steps
+        self._novel_words = novel_words
         self.planned_at = 0
         """Entry of the plan; 0 while there is none."""
         self.step = ""
@@ -51,11 +49,11 @@ class Inquiry:
         if self.told or self.planned_at:
             return
         text = entry.text[: 2 * _READ]
-        if "3" not in text:
+        if str(self._fewest_steps) not in text:
             return
         steps = _STEP.findall(text)
         inquiring = [step for step in steps if _inquires(step)]
-        if len(steps) >= _FEWEST_STEPS and inquiring:
+        if len(steps) >= self._fewest_steps and inquiring:
             self.planned_at, self.step = entry.seq, inquiring[0]
             self._tools = frozenset(name for step in inquiring for name in _tools(step))
 
@@ -74,7 +72,7 @@ class Inquiry:
             return
         text = result.text[:_READ]
         if not _WENT_WRONG.search(text[:_HEAD]):
-            self.told = len(set(_marks(text)).difference(given)) >= _NOVEL_WORDS
+            self.told = len(set(_marks(text)).difference(given)) >= self._novel_words
         if self.told:
             self._awaited.clear()
 

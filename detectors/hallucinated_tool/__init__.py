@@ -30,13 +30,14 @@ tells alone.
 
 On the development half of the corpora it finds nothing in 382 healthy sessions and
 nothing else in MIRAGE, AgentRx, Who&When or tau-bench. TRAIL (77 traces, at the default
-policy's 0.8): hallucinated_tool MCC 0.44 (precision 0.49, recall 0.81), tool_misuse MCC
-0.41 (0.46, 0.80): the same verdicts answer for both, since its people tell the two apart
-by other things than the transcript shows. Of 12 invented results TRAIL labels 12 with
-either; of 17 with nothing consulted 13, of the rest 3 hold drift for the same answer. Of
-6 refused arguments it labels 3; all 6 are a call of the same tool with the same mistake.
-Unknown tools, missing names and prose calls occur in none of these corpora: their
-confidence is judgement.
+policy's 0.8): hallucinated_tool MCC 0.56 (precision 0.72, recall 0.62), tool_misuse MCC
+0.39 (0.52, 0.60), each by the kinds that say so, and the same where grouped
+cross-validation chooses the thresholds. If the same verdicts answer for both, it is 0.44
+and 0.41: people tell the two apart by other things than the transcript shows. Of 12
+invented results TRAIL labels 12 with either; of 17 with nothing consulted 13, of the rest
+3 hold drift for the same answer. Of 6 refused arguments it labels 3; all 6 are a call of
+the same tool with the same mistake. Unknown tools, missing names and prose calls occur in
+none of these corpora but once in the loop cases: their confidence is judgement.
 """
 
 from __future__ import annotations
@@ -76,6 +77,12 @@ class HallucinatedToolConfig(DetectorConfig):
     misses: int = Field(3, ge=2)
     """Uses of a command, module, name, option or path that the agent was told does not
     exist. Twice is a second look: 1 of 382 healthy runs has two, none has three."""
+    look_ups: int = Field(2, ge=1)
+    """Mentions of look-ups, before an answer, from which they were planned. One may be a
+    figure of speech: of TRAIL's traces with exactly one, 6 of 7 needed none."""
+    told_words: int = Field(3, ge=1)
+    """Words of a result that its call did not hold, from which it tells something: fewer are
+    the frame that a tool puts around what it echoes."""
 
 
 class HallucinatedTool(Detector):
@@ -95,7 +102,7 @@ class HallucinatedTool(Detector):
             self._schemas, rejections=self.config.rejections, misses=self.config.misses
         )
         self._prose = ProseCalls()
-        self._backing = Backing()
+        self._backing = Backing(self.config.look_ups, self.config.told_words)
 
     def observe(self, entry: Entry) -> Iterable[Verdict]:
         """Learn which tools there are; judge texts and results, in constant time."""

@@ -22,12 +22,6 @@ _TEXT = 4_000
 """Characters of a text that are read."""
 _RESULT = 2_000
 """Characters of a result that are compared with its call."""
-_NEW_WORDS = 3
-"""Words of a result that its call did not hold, from which it tells something: fewer are
-the frame that a tool puts around what it echoes."""
-_PLANNED = 2
-"""One look-up in a plan may be a figure of speech: of TRAIL's traces with exactly one, 6
-of 7 needed none."""
 _CALLS = 2
 """Calls whose arguments are kept until their result."""
 _ARGUMENTS = 2_000
@@ -67,7 +61,9 @@ _FRAME = frozenset({"code", "execution", "from", "last", "logs", "none", "output
 class Backing:
     """Whether anything was consulted before the answer. Constant time, and none later."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_ups: int, told_words: int) -> None:
+        self._look_ups = look_ups
+        self._told_words = told_words
         self._informed = False
         self._planned = 0
         self._in_vain: int | None = None
@@ -107,7 +103,7 @@ class Backing:
         asked = self._asked.pop(call.seq, b"").decode(errors="ignore")
         if call.tool in _ANSWERS and not entry.is_error:
             return self._answered(call, entry)
-        if not entry.is_error and _tells(entry.text[:_RESULT], asked):
+        if not entry.is_error and _tells(entry.text[:_RESULT], asked, self._told_words):
             self.told()
             return None
         self._failed = self._failed or entry.is_error
@@ -117,7 +113,7 @@ class Backing:
 
     def _answered(self, call: Call, entry: ToolResult) -> Finding | None:
         self.told()  # judged once
-        if self._planned < _PLANNED:
+        if self._planned < self._look_ups:
             return None
         seq, outcome = self._said or (call.seq, "")
         entries = tuple(sorted({seq, call.seq, entry.seq}))
@@ -147,10 +143,10 @@ class Backing:
         )
 
 
-def _tells(result: str, asked: str) -> bool:
-    """Whether a result says something that its call did not."""
-    if len(result) < 4 * _NEW_WORDS:
+def _tells(result: str, asked: str, words: int) -> bool:
+    """Whether a result says so many words that its call did not."""
+    if len(result) < 4 * words:
         return False
     known = {word.lower() for word in _WORD.findall(asked)} | _FRAME
     new = {word.lower() for word in _WORD.findall(result)} - known
-    return len(new) >= _NEW_WORDS
+    return len(new) >= words

@@ -13,7 +13,7 @@ from supervisor.core.text import one_line
 
 __all__ = ["Schemas"]
 
-_MOST = 8_192
+_MOST = 4_096
 """Bytes of the parameters remembered, packed; the oldest are dropped first. Claude Code's
 own tools take 3 KB."""
 _LONGEST = 1_024

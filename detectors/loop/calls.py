@@ -9,7 +9,7 @@ import msgspec
 
 from detectors._commands import PARTS, may_change
 from detectors.loop.finding import EXCERPT, digest_of
-from detectors.loop.words import word_set
+from detectors.loop.words import name_set, word_set
 from supervisor.core.entry import ToolCall
 
 __all__ = ["Call", "Span", "call_of"]
@@ -45,6 +45,9 @@ _SPAWNERS = re.compile(
     r"^(?:task|agent|new_task|dispatch_agent)$|sub_?agent|delegate", re.IGNORECASE
 )
 _PLANNERS = re.compile(r"todo_?write|todo_?list|(?:^|_)(?:todos?|plan)$", re.IGNORECASE)
+_READER = "Read"
+_LINES = 2_000
+"""That Claude Code's tool for reading shows where no limit is given."""
 _WAITING_TOOLS = frozenset({"BashOutput", "Monitor", "TaskOutput"})
 
 _WAITING_COMMAND = re.compile(r"\b(?:sleep|wait|watch)\b")
@@ -61,6 +64,8 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     path: bytes
     first: int
     last: int
+    whole: bool
+    """No range was asked for."""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -87,6 +92,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """A search's words as a set of bits."""
     errand: int
     """The words of what a subagent is to do."""
+    named: int
+    """The files, numbers and the like that are named in it."""
     span: Span | None
     """The lines that it reads."""
 
@@ -148,7 +155,8 @@ def call_of(entry: ToolCall) -> Call:
         stock=stock,
         query=word_set(given.get("query")) if tool.searches else 0,
         errand=word_set(given.get("prompt")) if tool.spawns else 0,
-        span=_span(given) if tool.looks and "limit" in given else None,
+        named=name_set(given.get("prompt")) if tool.spawns else 0,
+        span=_span(given) if tool.looks and (tool.label == _READER or "limit" in given) else None,
     )
 
 
@@ -189,7 +197,8 @@ def _stock(command: str) -> str | None:
 
 def _span(given: dict[str, object]) -> Span | None:
     path = next((given[name] for name in _PATHS if name in given), None)
-    first, count = given.get("offset", 1), given["limit"]
+    first, count = given.get("offset", 1), given.get("limit", _LINES)
     if not isinstance(path, str) or not isinstance(first, int) or not isinstance(count, int):
         return None
-    return Span(digest_of(path.encode(errors="replace")), first, first + max(count, 1) - 1)
+    last = first + max(count, 1) - 1
+    return Span(digest_of(path.encode(errors="replace")), first, last, "limit" not in given)

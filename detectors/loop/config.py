@@ -38,3 +38,7 @@ class LoopConfig(DetectorConfig):
     common with earlier searches, added up where they are half or more. 1 is two searches
     of which half is the same, or one in another order. From 0.7 to 1 the figures on TRAIL
     are the same; at 1.25, three of its loops pass."""
+    suspicions: bool = False
+    """Whether a second failure of one kind, and a search half of which was searched for
+    before, are told too, at a confidence that is recorded only: for a policy's `judge` to
+    look at. Off, since most of them come to nothing."""

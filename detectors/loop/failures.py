@@ -49,7 +49,7 @@ class Failures:
         needed = self._config.fruitless
         if step.waits:
             needed = max(needed, self._config.waiting_repeats)
-        if kind.attempts < needed:
+        if kind.attempts < needed and not self._is_suspected(kind, step):
             return None
         tool = one_line(step.call.tool, EXCERPT)
         what = "failed" if step.is_error else "found nothing"
@@ -63,6 +63,10 @@ class Failures:
             seqs=kind.seqs,
             facts=facts_of(step, result),
         )
+
+    def _is_suspected(self, kind: _Kind, step: Step) -> bool:
+        """Whether this is the second failure of its kind, and does not have to wait."""
+        return self._config.suspicions and kind.attempts == 2 and not step.waits
 
     def _counted(self, digest: bytes, step: Step) -> _Kind:
         kind = self._kinds.pop(digest, None) or _Kind(step.call.tool)

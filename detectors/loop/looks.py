@@ -97,6 +97,8 @@ class Reading:
         if not _covered(file.parts, call.span):
             file.parts, file.again = _joined(file.parts, call.span), 0
             return None
+        if call.span.whole:
+            return None
         file.again += 1
         if file.again == 1:
             file.onset_seq = call.seq
@@ -135,6 +137,7 @@ class _Asked(msgspec.Struct, frozen=True, gc=False):
 
     call: bytes
     words: int
+    named: int
     seq: int
     decision: str
     topic: bytes
@@ -164,7 +167,7 @@ class Wording:
                 alike.append(one)
                 weight += share
         self._searches = _with(self._searches, call, call.query, alike)
-        if weight < self._config.reworded:
+        if not alike or (weight < self._config.reworded and not self._config.suspicions):
             return None
         said = f"searched again, in other words, for what {_count(alike)} before was for"
         times_over = int(weight / self._config.reworded)
@@ -174,7 +177,10 @@ class Wording:
         alike = [
             one
             for one in self._errands
-            if one.decision != call.decision and in_common(one.words, call.errand) >= _SAME
+            if one.decision != call.decision
+            # The same words on another file, or the next chapter, are a batch.
+            and one.named == call.named
+            and in_common(one.words, call.errand) >= _SAME
         ]
         self._errands = _with(self._errands, call, call.errand, alike)
         times, needed = len({one.decision for one in alike}) + 1, self._config.repeats
@@ -190,7 +196,8 @@ def _count(alike: list[_Asked]) -> str:
 
 def _with(asked: list[_Asked], call: Call, words: int, alike: list[_Asked]) -> list[_Asked]:
     topic = alike[0].topic if alike else call.digest
-    return [*asked, _Asked(call.digest, words, call.seq, call.decision, topic)][-_ASKED:]
+    new = _Asked(call.digest, words, call.named, call.seq, call.decision, topic)
+    return [*asked, new][-_ASKED:]
 
 
 def _found(

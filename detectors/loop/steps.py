@@ -10,7 +10,7 @@ from supervisor.core.entry import ToolResult
 
 __all__ = ["Answer", "Memory", "Past", "Step"]
 
-_CALLS = 32
+_CALLS = 24
 """Calls remembered, the least recently seen dropped first; bounds memory."""
 _OLDER = 2
 """Earlier answers of a call that are known when they come again."""

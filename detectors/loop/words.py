@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from zlib import crc32
 
-__all__ = ["in_common", "word_set"]
+__all__ = ["in_common", "name_set", "word_set"]
 
 _FEWEST = 3
 """Words; of fewer, to share most says little."""
@@ -14,6 +14,7 @@ _READ = 2_000
 _BITS = 1024
 """Of a set: with 20 words, one in 50 falls on another's bit."""
 _WORD = re.compile(r"\w+")
+_NAME = re.compile(r"\w+(?:[./]\w+)+|\w*\d\w*")
 
 
 def word_set(text: object) -> int:
@@ -22,8 +23,19 @@ def word_set(text: object) -> int:
     if not isinstance(text, str):
         return 0
     words = set(_WORD.findall(text[:_READ].lower()))
-    if len(words) < _FEWEST:
-        return 0
+    return _bits(words) if len(words) >= _FEWEST else 0
+
+
+def name_set(text: object) -> int:
+    """Files, addresses and numbers in a text, likewise.
+
+    >>> name_set("Read p1.txt.") == name_set("Please read p1.txt") != name_set("Read p2.txt.")
+    True
+    """
+    return _bits(set(_NAME.findall(text[:_READ].lower()))) if isinstance(text, str) else 0
+
+
+def _bits(words: set[str]) -> int:
     bits = 0
     for word in words:
         bits |= 1 << crc32(word.encode(errors="replace")) % _BITS

@@ -14,6 +14,9 @@ _COMMANDS = {
     "run": ("supervisor.cli.run", "Run an agent on an objective, supervised."),
     "submit": ("supervisor.cli.work", "Queue a session for a worker."),
     "worker": ("supervisor.cli.work", "Run queued sessions, and those whose worker is gone."),
+    "sidecar": ("supervisor.cli.sidecar", "Supervise agents as they are, from beside them."),
+    "hooks": ("supervisor.cli.hooks", "Have agents post their hooks to a sidecar."),
+    "adopt": ("supervisor.cli.adopt", "Take an agent over from its sidecar, with all of Lucid."),
     "resume": ("supervisor.cli.resume", "Go on with a session, from the store alone."),
     "approve": ("supervisor.cli.answer", "Let a paused session go on, or end as it is."),
     "reject": ("supervisor.cli.answer", "Send a paused session back to work."),
@@ -27,8 +30,10 @@ _COMMANDS = {
     "train": ("supervisor.cli.train", "Learn the risk of failure from labelled traces."),
     "export": ("supervisor.cli.keep", "Write a session to a file."),
     "import": ("supervisor.cli.keep", "Put an exported session into the store."),
+    "key": ("supervisor.cli.key", "Make a key to encrypt the store with."),
     "prune": ("supervisor.cli.keep", "Delete old sessions."),
     "policy": ("supervisor.cli.policy", "Work on policies."),
+    "gauntlet": ("supervisor.cli.gauntlet", "Run failing agents with and without Lucid."),
     "demo": ("supervisor.cli.demo", "See Lucid bring an agent back: offline, no API key."),
 }
 

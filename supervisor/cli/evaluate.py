@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from supervisor.core.verdict import FailureMode
+    from supervisor.eval.opinions import Panel
     from supervisor.eval.score import Report
     from supervisor.eval.stream import Bench, Run
     from supervisor.eval.tables import Table
@@ -59,6 +61,18 @@ __all__ = ["eval", "evaluate"]
     metavar="F",
     help="Also bring the figures in this Markdown page up to date.",
 )
+@click.option(
+    "--held-out",
+    is_flag=True,
+    help="Also choose thresholds by cross-validation, and tell what they do on tasks that "
+    "they were not chosen on. Takes a minute or more.",
+)
+@click.option(
+    "--judge",
+    metavar="MODEL",
+    help="Also ask a model about findings that no rule acts on, as the policy's `judge` would, "
+    "and count what it confirms. Costs money, within the policy's budgets.",
+)
 @reporting
 async def evaluate(
     paths: tuple[Path, ...],
@@ -69,6 +83,8 @@ async def evaluate(
     as_json: bool,
     html: Path | None,
     markdown: Path | None,
+    held_out: bool,
+    judge: str | None,
 ) -> int:
     """Stream the labelled traces in PATHS (files, or folders of them) through the
     detectors and tell what they catch, where, how late, and how often they cry wolf.
@@ -78,17 +94,27 @@ async def evaluate(
     """
     from supervisor.eval.figures import figures
     from supervisor.eval.score import Report
+    from supervisor.eval.tables import tables
 
+    if (held_out or judge) and (as_json or show is not None):
+        raise click.UsageError(
+            "--held-out and --judge add tables to the figures: leave --json and --show out"
+        )
     wanted = _modes(modes)
-    runs = _runs(paths, _bench(policy, threshold, wanted, html is not None))
-    report = Report(runs, wanted)
+    bench = _bench(policy, threshold, wanted, html is not None)
+    panel = _panel(policy, judge, bench) if judge else None
+    report = Report(await _runs(paths, bench, panel), wanted)
     _write(html, markdown, report, _threshold(policy, threshold))
     if show is not None:
         _list(show, report)
     elif as_json:
         say_json(figures(report))
     else:
-        _print(report)
+        _print(tables(report))
+    if panel is not None and judge:
+        _tell(panel, judge)
+    if held_out:
+        _hold_out(paths, policy, markdown)
     return Exit.REACHED
 
 
@@ -121,7 +147,29 @@ def _bench(
     return Bench(wanted, loaded, threshold=threshold, quoting=quoting)
 
 
-def _runs(paths: tuple[Path, ...], bench: Bench) -> list[Run]:
+def _panel(policy: str, model: str, bench: Bench) -> Panel:
+    """One that asks as the policy's judge would; without one, about every mode."""
+    from supervisor.core.verdict import RUNTIME_MODES, FailureMode
+    from supervisor.eval.opinions import Panel
+    from supervisor.policy.judge import Opinions
+    from supervisor.policy.load import load_policy
+    from supervisor.runtime import registry
+
+    loaded = load_policy(policy, detectors=registry.detectors(), actions=registry.actions())
+    modes = tuple(mode for mode in FailureMode if mode not in RUNTIME_MODES)
+    asking = loaded.judge or Opinions(model=model, confirms=modes)
+    return Panel(asking.model_copy(update={"model": model}), bench)
+
+
+def _tell(panel: Panel, model: str) -> None:
+    from supervisor.eval.opinions import opinions_table
+
+    for note in panel.notes:
+        say(f"lucid: {note}", err=True)
+    _print([opinions_table(model, panel.opinions)])
+
+
+async def _runs(paths: tuple[Path, ...], bench: Bench, panel: Panel | None) -> list[Run]:
     from supervisor.errors import TranscriptError
     from supervisor.eval.corpora import Fault, read_corpora
 
@@ -134,7 +182,7 @@ def _runs(paths: tuple[Path, ...], bench: Bench) -> list[Run]:
         for trouble in run.troubles:
             if trouble.source != "ingest":
                 say(f"lucid: {item.place}: {trouble.source}: {trouble.message}", err=True)
-        runs.append(run)
+        runs.append(run if panel is None else await panel.hear(item, run))
     if not runs:
         places = ", ".join(str(path) for path in paths)
         raise TranscriptError(f"no trace could be read in {places}")
@@ -149,15 +197,14 @@ def _threshold(policy: str, confidence: float | None) -> str:
 
 def _write(html: Path | None, markdown: Path | None, report: Report, threshold: str) -> None:
     from supervisor.errors import TranscriptError
-    from supervisor.eval.markdown import written_into
+    from supervisor.eval.markdown import BEGIN, figures_in
     from supervisor.eval.page.report import render
 
+    if markdown is not None:
+        _put(markdown, figures_in(report), BEGIN)
     try:
         if html is not None:
             html.write_text(render(report, threshold), encoding="utf-8")
-        if markdown is not None:
-            page = markdown.read_text(encoding="utf-8")
-            markdown.write_text(written_into(page, report), encoding="utf-8")
     except OSError as error:
         raise TranscriptError(f"{error.filename} cannot be written: {error.strerror}") from error
 
@@ -170,19 +217,45 @@ def _list(what: str, report: Report) -> None:
         say(line)
 
 
-def _print(report: Report) -> None:
+def _hold_out(paths: tuple[Path, ...], policy: str, markdown: Path | None) -> None:
+    from supervisor.eval.corpora import Fault, read_corpora
+    from supervisor.eval.held_out import cross_validated
+    from supervisor.eval.held_out_tables import MARK, held_out_tables
+    from supervisor.eval.markdown import as_markdown
+    from supervisor.policy.load import load_policy
+    from supervisor.runtime import registry
+
+    detectors = registry.detectors()
+    loaded = load_policy(policy, detectors=detectors, actions=registry.actions())
+    found = (item for item in read_corpora(paths) if not isinstance(item, Fault))
+    made = list(held_out_tables(cross_validated(found, detectors, loaded)))
+    _print(made)
+    if markdown is not None:
+        _put(markdown, as_markdown(made), MARK)
+
+
+def _put(page: Path, figures: str, mark: str) -> None:
+    from supervisor.errors import TranscriptError
+    from supervisor.eval.markdown import put_into
+
+    try:
+        page.write_text(put_into(page.read_text(encoding="utf-8"), figures, mark), encoding="utf-8")
+    except OSError as error:
+        raise TranscriptError(f"{error.filename} cannot be written: {error.strerror}") from error
+
+
+def _print(tables: Iterable[Table]) -> None:
     from supervisor.cli.terminal import console
-    from supervisor.eval.tables import tables
 
     if not sys.stdout.isatty():
-        for table in tables(report):
+        for table in tables:
             right = frozenset(range(table.words, len(table.headings)))
             say(table.title)
             for line in columns([table.headings, *table.rows], right=right):
                 say(line)
             say(f"{table.caption}\n")
         return
-    for table in tables(report):
+    for table in tables:
         console().print(_rendered(table))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from supervisor.cli.exits import Exit
-from supervisor.cli.output import say, say_json, short
+from supervisor.cli.output import say_json, say_told, short
 from supervisor.cli.shared import json_option, open_store, reporting, store_option
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ async def explain(decision: str, store: str | None, as_json: bool) -> int:
     """Explain DECISION: its rule, verdict and evidence, what was done before, the limits,
     and what would have happened without what held it up.
 
-    DECISION is an id, or the beginning of one, from 'lucid show --json SESSION'."""
+    DECISION is an id, or the beginning of one, from 'lucid show SESSION'."""
     from supervisor.runtime.explanation import explain as explained
     from supervisor.runtime.explanation import find_decision
 
@@ -39,7 +39,7 @@ async def explain(decision: str, store: str | None, as_json: bool) -> int:
         say_json(msgspec.json.decode(msgspec.json.encode(told)))
         return Exit.REACHED
     for name, text in _lines(told):
-        say(f"{name:<10} {text}".rstrip())
+        say_told(f"{name:<10} {text}".rstrip())
     return Exit.REACHED
 
 

@@ -127,24 +127,30 @@ def _tell_removed(gone: Removed, as_json: bool) -> None:
     metavar="FILE",
     help="Where to; '-' is standard output.  [default: SESSION.jsonl.gz, here]",
 )
+@click.option("--raw", is_flag=True, help="Leave secrets in: byte for byte what is stored.")
 @store_option
 @reporting
-async def export(session: str, output: str | None, store: str | None) -> int:
-    """Write a session to a file, for 'lucid import': its transcripts byte for byte, and all
-    that was concluded from them. Checkpoints of the agent's files are not in it."""
+async def export(session: str, output: str | None, raw: bool, store: str | None) -> int:
+    """Write a session to a file, for 'lucid import': its transcripts and all that was
+    concluded from them. Secrets are left out, unless --raw is given or the setting 'redact'
+    is off. Checkpoints of the agent's files are not in it."""
+    from supervisor.privacy.redaction import Redactor, redactor
     from supervisor.store.archive import export_session
 
+    redacts = Redactor(on=False) if raw else redactor()
     async with open_store(store) as kept:
         session_id = (await kept.session(session)).session_id
         if output == "-":
             if sys.stdout.isatty():
                 return fail("a terminal cannot show an archive; name a file with -o", Exit.USAGE)
-            await export_session(kept, session_id, sys.stdout.buffer)
+            await export_session(kept, session_id, sys.stdout.buffer, redactor=redacts)
             return Exit.REACHED
         path = Path(output or _UNFIT.sub("_", session_id) + ".jsonl.gz")
         with _new_file(path) as file:
-            moved = await export_session(kept, session_id, file)
+            moved = await export_session(kept, session_id, file, redactor=redacts)
     say(f"session {short(session_id)} with {moved.entries:,} entries is in {path}")
+    if moved.redacted:
+        say(f"secrets were left out of {moved.redacted:,} lines; --raw keeps them")
     return Exit.REACHED
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from supervisor.cli.exits import Exit
-from supervisor.cli.output import columns, say, say_json, short
+from supervisor.cli.output import columns, say, say_json, say_told, short
 from supervisor.cli.shared import json_option, open_store, reporting, store_option
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _print_sessions(rows: Sequence[SessionRow]) -> None:
     if not sys.stdout.isatty():
         right = frozenset(n for n, name in enumerate(headings) if name in _NUMBERS)
         for line in columns([headings, *cells], right=right):
-            say(line)
+            say_told(line)
         return
     from rich.table import Table
     from rich.text import Text
@@ -119,7 +119,8 @@ async def show(session: str, store: str | None, as_json: bool) -> int:
 
     SESSION is an id from 'lucid sessions', or the beginning of one. A line is an entry's
     number, its time and what it is; a part that was cut off by a rollback is marked with
-    a ~ (in a terminal it is dimmed as well).
+    a ~ (in a terminal it is dimmed as well). A decision ends with the beginning of its id,
+    which 'lucid explain' takes.
     """
     from supervisor.cli.timeline import timeline
     from supervisor.runtime.effects import effects_in
@@ -170,11 +171,11 @@ async def _show_lines(row: SessionRow, items: AsyncIterator[Item]) -> None:
     from supervisor.cli.timeline import beats_of
 
     for line in _heading(row):
-        say(line)
+        say_told(line)
     if not sys.stdout.isatty():
         async for item in items:
             for beat in beats_of(item):
-                say(f"{_lead(item)} {beat}")
+                say_told(f"{_lead(item)} {beat}")
         return
     from supervisor.cli.terminal import console, rendered
 

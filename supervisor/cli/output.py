@@ -12,7 +12,7 @@ import click
 
 from supervisor.core.text import one_line
 
-__all__ = ["clean", "columns", "say", "say_json", "short"]
+__all__ = ["clean", "columns", "say", "say_json", "say_told", "short"]
 
 _LONG = re.compile(r"[0-9a-f]{8}[0-9a-f-]{8,}")
 
@@ -36,8 +36,18 @@ def say(text: str = "", *, err: bool = False) -> None:
 
 
 def say_json(value: object) -> None:
-    """Print one line of JSON, in ASCII: machines read it, and terminals survive it."""
-    click.echo(json.dumps(value, default=str))
+    """Print one line of JSON, in ASCII: machines read it, and terminals survive it. Secrets
+    in it are left out."""
+    from supervisor.privacy.redaction import redactor  # settings take a while to import
+
+    click.echo(redactor().json(json.dumps(value, default=str).encode()))
+
+
+def say_told(text: str) -> None:
+    """Print a text that quotes a transcript, with its secrets left out."""
+    from supervisor.privacy.redaction import redactor
+
+    say(redactor().text(text))
 
 
 def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> Iterator[str]:

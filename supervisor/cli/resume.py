@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 import click
 
@@ -30,7 +30,18 @@ if TYPE_CHECKING:
     from supervisor.runtime.submission import Submission
     from supervisor.store.interface import SessionRow, Store
 
-__all__ = ["resume"]
+__all__ = ["GoingOn", "gone_on_with", "resume"]
+
+
+class GoingOn(NamedTuple):
+    """How a session is to go on, as the options say."""
+
+    text: str | None
+    policy: str | None
+    store: str | None
+    cwd: Path | None
+    files: str | None
+    grace: float
 
 
 @click.command(epilog=EXIT_CODES)
@@ -75,7 +86,26 @@ async def resume(
     on, it says why; --say goes on then, with a person's word. Options are as the session
     had them, unless they are given here. The answer of one that was reached is printed.
     """
+    going_on = GoingOn(text=text, policy=policy, store=store, cwd=cwd, files=files, grace=grace)
+    async with open_store(store) as kept:
+        row = await kept.session(session)
+        return await gone_on_with(
+            row, kept, going_on, asked, metrics_port=metrics_port, as_json=as_json
+        )
+
+
+async def gone_on_with(
+    row: SessionRow,
+    kept: Store,
+    how: GoingOn,
+    asked: Asked,
+    *,
+    metrics_port: int | None,
+    as_json: bool,
+) -> int:
+    """Go on with a session of the store, and tell its story; returns the exit code."""
     from dataclasses import replace
+    from datetime import UTC, datetime
 
     import msgspec
 
@@ -83,22 +113,22 @@ async def resume(
     from supervisor.core.session import SessionState
     from supervisor.runtime.runner import SessionRun, chosen_policy, policy_of
 
-    async with open_store(store) as kept:
-        row = await kept.session(session)
-        if row.state is SessionState.REACHED and text is None:
-            return await _print_answer(kept, row, as_json)
-        asks = _submitted(row).changed_by(submission(**asked))
-        options = replace(asks.options(_folder(row, cwd)), stderr=_claude)
-        loaded = policy_of(row) if policy is None else chosen_policy(policy)
-        await preflight(options)
-        serve_metrics_at(metrics_port)
-        await kept.update_session(row.session_id, submission=asks.text)
-        restore = None if files is None else files == "restore"
-        row = msgspec.structs.replace(row, submission=asks.text)
-        # A policy that is given is followed when its file changes.
-        chosen = loaded if policy is None else policy
-        run = SessionRun(row, kept, options, chosen, say=text, restore_files=restore)
-        return await told_to_the_end(run, store=store, grace=grace, as_json=as_json)
+    if row.state is SessionState.REACHED and how.text is None:
+        return await _print_answer(kept, row, as_json)
+    asks = _submitted(row).changed_by(submission(**asked))
+    if asked["model"] is not None:
+        asks = msgspec.structs.replace(asks, model_since=datetime.now(UTC))
+    options = replace(asks.options(_folder(row, how.cwd)), stderr=_claude)
+    loaded = policy_of(row) if how.policy is None else chosen_policy(how.policy)
+    await preflight(options)
+    serve_metrics_at(metrics_port)
+    await kept.update_session(row.session_id, submission=asks.text)
+    restore = None if how.files is None else how.files == "restore"
+    row = msgspec.structs.replace(row, submission=asks.text)
+    # A policy that is given is followed when its file changes.
+    chosen = loaded if how.policy is None else how.policy
+    run = SessionRun(row, kept, options, chosen, say=how.text, restore_files=restore)
+    return await told_to_the_end(run, store=how.store, grace=how.grace, as_json=as_json)
 
 
 def _claude(line: str) -> None:

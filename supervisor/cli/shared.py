@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "fail",
     "json_option",
+    "log_to_stderr",
     "open_store",
     "program",
     "reporting",
@@ -64,7 +65,6 @@ def reporting(command: Callable[Parameters, Awaitable[int]]) -> Callable[Paramet
 
     @functools.wraps(command)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
-        _log_to_stderr()
         sys.exit(_code(functools.partial(command, *args, **kwargs)))
 
     return run
@@ -72,6 +72,7 @@ def reporting(command: Callable[Parameters, Awaitable[int]]) -> Callable[Paramet
 
 def _code(command: Callable[[], Awaitable[int]]) -> int:
     try:
+        log_to_stderr()
         return asyncio.run(_until_terminated(command))
     except PolicyError as error:
         say(str(error), err=True)
@@ -105,14 +106,16 @@ class _StandardError(logging.Handler):
     """Writes log lines as the commands write theirs."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"lucid: {self.format(record)}", err=True)
+        say(self.format(record), err=True)
 
 
-def _log_to_stderr() -> None:
-    """Errors only, and none of the SDK's, which come as exceptions too. Whatever befalls
-    a session is in its story; what is logged as a warning stands there already."""
-    logging.basicConfig(level=logging.ERROR, handlers=[_StandardError()])
-    logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL + 1)
+def log_to_stderr(*, stays: bool = False) -> None:
+    """Log as the settings say: where they say nothing, errors only. Whatever befalls a
+    session is in its story, and what is logged as a warning stands there already. A process
+    that `stays` has no story; it logs what it does. Nothing of a transcript is logged."""
+    from supervisor.telemetry.logs import set_up_logs
+
+    set_up_logs(_StandardError(), stays=stays)
 
 
 def open_store(location: str | None) -> Store:

@@ -14,9 +14,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from supervisor.cli.output import columns, say, say_json
+from supervisor.cli.output import columns, say, say_json, say_told
 from supervisor.cli.story import LUCIDS, Beat, Story
 from supervisor.cli.tally import Tally
+from supervisor.privacy.redaction import redactor
 
 __all__ = [
     "JsonTerminal",
@@ -83,7 +84,7 @@ class PlainTerminal:
     def show(self, message: Message, tally: Tally) -> None:
         """Print the message's lines."""
         for beat in self._story.beats(message):
-            say(str(beat))
+            say_told(str(beat))
 
     def close(self, headline: str, summary: list[tuple[str, str]], data: dict[str, object]) -> None:
         """Print the summary."""
@@ -175,14 +176,15 @@ def _several(count: int, what: str) -> str:
 def rendered(beat: Beat, *, lead: str = "", times: int = 1, faded: bool = False) -> Table:
     """A beat as one line of a terminal, behind a `lead`. What the agent did is cut to the
     width; what Lucid did is folded, none of it lost. Nothing in it is taken for markup."""
+    redact = redactor().text
     lucids = beat.kind in LUCIDS or (beat.kind, beat.title) == ("prompt", "lucid")
     acted = lucids and beat.title not in _NO_ACTION
     style = "dim" if faded else _style(beat)
     text = Text(no_wrap=not lucids, overflow="fold" if lucids else "ellipsis")
     if beat.headline:
-        text.append(beat.headline, style=style).append("  ")
+        text.append(redact(beat.headline), style=style).append("  ")
     quiet = faded or beat.kind in ("result", "skipped") or (lucids and not acted)
-    text.append(beat.text, style="dim" if quiet else "default")
+    text.append(redact(beat.text), style="dim" if quiet else "default")
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)

@@ -4,7 +4,7 @@ the entry it did it on, and where the work went on in a fork."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
@@ -73,7 +73,10 @@ def beats_of(item: Item) -> Iterator[Beat]:
     if isinstance(what, Fork):
         yield Beat("fork", "", f"goes on after entry {what.after_seq}, in {short(what.transcript)}")
     elif isinstance(what, Event):
-        yield from beats_of_event(item.kind, msgspec.to_builtins(what))
+        # By its id a decision can be asked about: `lucid explain`.
+        name = f" [{short(what.id)}]" if isinstance(what, Decision) else ""
+        for beat in beats_of_event(item.kind, msgspec.to_builtins(what)):
+            yield replace(beat, text=beat.text + name) if beat.kind == "decision" else beat
     else:
         yield from beats_of_entry(what)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -20,6 +22,13 @@ from supervisor.cli.agent_options import (
 from supervisor.cli.draining import grace_option, until_drained
 from supervisor.cli.exits import Exit
 from supervisor.cli.output import say, say_json
+from supervisor.cli.serving import (
+    Served,
+    door_of,
+    log_the_work,
+    serving_options,
+    vital_signs,
+)
 from supervisor.cli.shared import (
     json_option,
     open_store,
@@ -38,6 +47,8 @@ __all__ = ["submit", "worker"]
 log = logging.getLogger(__name__)
 
 _CONCURRENCY = 2
+
+Drain = Callable[[float], Awaitable[None]]
 
 
 @click.command()
@@ -120,19 +131,33 @@ async def _announce(store: Store, row: SessionRow) -> None:
     metavar="D",
     help="Where sessions work whose own folder is not on this host.  [default: they are left]",
 )
+@click.option(
+    "--policy",
+    metavar="P",
+    help="Run every session under this policy file or shipped policy; a file is followed as it "
+    "changes.  [default: the policy that each was submitted with]",
+)
 @click.option("--adopt", is_flag=True, help="Take sessions of 'lucid run', too, when it is gone.")
 @click.option("--until-idle", is_flag=True, help="End when there is nothing to do.")
 @grace_option
 @metrics_option
+@click.option(
+    "--listen",
+    metavar="A",
+    help="Serve /healthz, /readyz and /metrics on HOST:PORT or unix:PATH.  [default: nowhere]",
+)
+@serving_options
 @reporting
 async def worker(
     store: str | None,
     concurrency: int,
     cwd: Path | None,
+    policy: str | None,
     adopt: bool,
     until_idle: bool,
     grace: float,
     metrics_port: int | None,
+    **asked: Unpack[Served],
 ) -> int:
     """Run the sessions that are queued in the store, and go on with those whose worker is
     gone, until told to stop.
@@ -145,22 +170,48 @@ async def worker(
     from claude_agent_sdk import ClaudeAgentOptions
 
     from supervisor.cli.preflight import preflight
+    from supervisor.runtime.reload import StandingPolicy
     from supervisor.runtime.worker import Worker
 
-    _log_the_work()
+    standing = None if policy is None else StandingPolicy(policy)
+    log_the_work()
     await preflight(ClaudeAgentOptions())
     serve_metrics_at(metrics_port)
-    async with open_store(store) as kept:
-        works = Worker(kept, elsewhere=cwd, adopts=adopt)
+    async with AsyncExitStack() as stack:
+        kept = await stack.enter_async_context(open_store(store))
+        works = Worker(kept, elsewhere=cwd, adopts=adopt, policy=standing)
+        drain: Drain = works.drain
+        if asked["listen"] is not None:
+            drain = await _serve(asked["listen"], asked, kept, drain, stack)
         log.info("worker started: %d sessions at once, grace %g s", concurrency, grace)
         await until_drained(
             _work(works, kept, concurrency, until_idle),
-            works.drain,
+            drain,
             grace=grace,
             signals=(signal.SIGTERM, signal.SIGINT),
         )
         log.info("worker ended: %d sessions left to be resumed", works.resumable)
     return Exit.RESUMABLE if works.resumable else Exit.REACHED
+
+
+async def _serve(
+    listen: str, asked: Served, store: Store, drain: Drain, stack: AsyncExitStack
+) -> Drain:
+    """Serve until `stack` is left how the worker does; returns `drain` so that being drained
+    shows there."""
+    from supervisor.settings import read_settings
+
+    door = door_of(listen, asked, read_settings(), needs_token=not asked["open_metrics"])
+    lacks: list[str] = []
+    address = await stack.enter_async_context(vital_signs(door, store, lambda: tuple(lacks)))
+    door.tell_token()
+    say(f"listening on {address}", err=True)
+
+    async def draining(within: float) -> None:
+        lacks[:] = ["draining"]
+        await drain(within)
+
+    return draining
 
 
 async def _work(works: Worker, store: Store, concurrency: int, until_idle: bool) -> None:
@@ -184,12 +235,3 @@ def _jobs_beside(store: Store) -> Jobs | None:
     from supervisor.store.postgres import PostgresStore
 
     return Jobs(store) if isinstance(store, PostgresStore) else None
-
-
-def _log_the_work() -> None:
-    """What a worker does goes to standard error, a line each, with its time: nobody sits
-    before it. Nothing of a transcript is logged."""
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.getLogger("supervisor").setLevel(logging.INFO)
-    logging.getLogger("procrastinate").setLevel(logging.WARNING)

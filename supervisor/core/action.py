@@ -19,7 +19,15 @@ from supervisor.core.interruption import Outage
 from supervisor.core.outcome import OutcomeStatus
 from supervisor.core.verdict import Verdict
 
-__all__ = ["Action", "ActionParams", "ActionResult", "AgentControl", "Capability", "Denial"]
+__all__ = [
+    "Action",
+    "ActionParams",
+    "ActionResult",
+    "AgentControl",
+    "Capability",
+    "Denial",
+    "Opinion",
+]
 
 
 class Capability(StrEnum):
@@ -44,6 +52,8 @@ class Capability(StrEnum):
     SWITCH = "switch"
     """Its model and its effort can be changed."""
     STOP_SUBAGENT = "stop_subagent"
+    ASK = "ask"
+    """A judge that the policy names can be asked about the work."""
 
 
 class Denial(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +66,15 @@ class Denial(msgspec.Struct, frozen=True, kw_only=True):
     """Calls exactly like these: see `digest.fingerprint`."""
     calls: int | None = None
     """For so many of the agent's next tool calls; None: until it is known what came of it."""
+
+
+class Opinion(msgspec.Struct, frozen=True):
+    """What a judge answers to a question about an agent's work."""
+
+    holds: bool
+    """Whether it says yes. Where it cannot tell it does not."""
+    reason: str
+    """Its own words, bounded; as untrusted as what it was shown."""
 
 
 class AgentControl(Protocol):
@@ -150,6 +169,12 @@ class AgentControl(Protocol):
         on in the background. Raises `ActionError` where it cannot be delivered.
         """
 
+    async def ask(self, decision: Decision, question: str) -> Opinion:
+        """Put a question about the agent's work in this turn to the policy's judge.
+
+        Raises `ActionError` where there is no answer.
+        """
+
     def folder(self) -> Path:
         """Where the agent works."""
 
@@ -161,6 +186,11 @@ class ActionParams(BaseModel):
 
     attempts: int = Field(default=1, strict=True, ge=1, le=1000)
     """How often the rung is taken while it does not help, before the ladder goes on."""
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What these parameters need of the runtime, besides what their action needs."""
+        return frozenset()
 
     @property
     def restores_files(self) -> bool:

@@ -52,6 +52,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     rule: str | None = None
     attempt: int = 1
     """How often in a row this rung is taken for this failure, with this time."""
+    since_seq: int = 0
+    """Where the failure began that the ladder has dealt with up to here, in the verdict's
+    transcript: what an action led to, such as calls that are denied, may be found as a later
+    onset. 0: where the verdict says."""
     attempts: int = 1
     """How often it may be taken in a row at most."""
     rung: int | None = None

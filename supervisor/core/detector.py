@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -45,6 +45,16 @@ class Detector(ABC):
     def failure_modes(cls) -> frozenset[FailureMode]:
         """Every mode that its verdicts may have: its own, unless a policy may name another."""
         return frozenset({cls.failure_mode})
+
+    @property
+    def idle(self) -> bool:
+        """Whether its configuration leaves it nothing to find, so that nobody need ask it."""
+        return False
+
+    def join(self, other: Self) -> None:  # noqa: B027 - most share nothing
+        """Called once, before the first entry, where an earlier agent of the same transcript
+        has a detector of this kind: to share with it what concerns all of them. `other` goes
+        on, and what both of them find then depends on the order of their entries."""
 
     @abstractmethod
     def observe(self, entry: Entry) -> Iterable[Verdict]:

@@ -8,7 +8,7 @@ from supervisor.errors import TranscriptError
 from supervisor.eval.score import Report
 from supervisor.eval.tables import Table, tables
 
-__all__ = ["BEGIN", "END", "as_markdown", "figures_in", "put_into", "written_into"]
+__all__ = ["BEGIN", "END", "as_markdown", "figures_in", "put_into"]
 
 BEGIN = "<!-- figures: written by lucid eval, not by hand -->"
 END = "<!-- end of figures -->"
@@ -22,12 +22,6 @@ def figures_in(report: Report) -> str:
 def as_markdown(tables: Iterable[Table]) -> str:
     """Tables, each under its title."""
     return "\n\n".join("\n".join(_lines(table)) for table in tables)
-
-
-def written_into(page: str, report: Report) -> str:
-    """`page` with the figures in place of what stands between its marks. Raises
-    `TranscriptError` where it lacks them."""
-    return put_into(page, figures_in(report), BEGIN)
 
 
 def put_into(page: str, figures: str, mark: str) -> str:

@@ -14,7 +14,7 @@ from supervisor.errors import TranscriptError
 from supervisor.ingest import wire
 from supervisor.ingest.lines import Line, LineFile
 
-__all__ = ["Source", "find_transcripts"]
+__all__ = ["Source", "find_transcripts", "source_of"]
 
 _SUFFIX = ".jsonl"
 _SUBAGENTS = "subagents"
@@ -55,11 +55,11 @@ def find_transcripts(path: Path) -> list[Source]:
     """
     root = path.expanduser().absolute()
     if root.is_dir():
-        found = [source for file in _files(root) if (source := _source(file))]
+        found = [source for file in _files(root) if (source := source_of(file))]
         return sorted(found, key=_order)
     if not root.is_file():
         raise TranscriptError(f"{path} does not exist; give a transcript file or a folder of them")
-    main = _source(root)
+    main = source_of(root)
     if main is None:
         raise TranscriptError(f"{path} is no transcript: its first record has no type")
     return [main, *(() if main.subpath else _subagents(main))]
@@ -68,7 +68,7 @@ def find_transcripts(path: Path) -> list[Source]:
 def _subagents(main: Source) -> list[Source]:
     beside = main.path.parent.glob(f"agent-*{_SUFFIX}")
     below = _files(main.path.with_suffix("") / _SUBAGENTS)
-    sources = [source for file in (*beside, *below) if (source := _source(file))]
+    sources = [source for file in (*beside, *below) if (source := source_of(file))]
     own = [source for source in sources if source.session_id == main.session_id and source.subpath]
     return sorted(own, key=_order)
 
@@ -87,7 +87,9 @@ def _files(root: Path) -> Iterator[Path]:
                 yield file
 
 
-def _source(file: Path) -> Source | None:
+def source_of(file: Path) -> Source | None:
+    """What one file, which is there, is a transcript of; None where its first records are
+    none of a transcript's."""
     folder = _session_folder(file)
     return _loose(file) if folder is None else _nested(file, folder)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from supervisor.errors import TranscriptError
 
-__all__ = ["MAX_LINE", "Fault", "Line", "LineFile", "read_finished"]
+__all__ = ["MAX_LINE", "Fault", "Line", "LineFile", "Place", "read_finished"]
 
 MAX_LINE = 32 * 1024 * 1024
 """Bytes. The Messages API takes requests of up to 32 MB, so no longer line can be resumed."""
@@ -48,14 +48,40 @@ class Fault(msgspec.Struct, frozen=True):
     message: str
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a file was read, for a later process to go on from there."""
+
+    offset: int
+    """Bytes from the start to the first line that was not read."""
+    number: int
+    """That line's, from 1."""
+    fingerprint: str
+    """Hex digest of the first bytes, by which the file is known again."""
+    fingerprinted: int
+    """How many bytes those are."""
+
+
 class LineFile:
     """Follows one file. Empty lines are passed over; a missing file is waited for."""
 
-    def __init__(self, path: Path, *, max_line: int = MAX_LINE) -> None:
-        """`max_line` is in bytes; longer lines are skipped and never held."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_line: int = MAX_LINE,
+        place: Place | None = None,
+        follow_link: bool = True,
+    ) -> None:
+        """`max_line` is in bytes; longer lines are skipped and never held. Reading begins
+        at `place`, unless that is another file's by now, or at the start. Without
+        `follow_link` a symbolic link cannot be read."""
         self.path = path
+        self._flags = os.O_RDONLY | os.O_CLOEXEC | (0 if follow_link else os.O_NOFOLLOW)
         self._max_line = max_line
         self._restart()
+        if place is not None:
+            self._number, self._offset = place.number, place.offset
+            self._fingerprint, self._fingerprinted = place.fingerprint, place.fingerprinted
 
     def _restart(self) -> None:
         self._number = 1
@@ -63,12 +89,23 @@ class LineFile:
         self._held = bytearray()
         self._length = 0
         self._inode: tuple[int, int] | None = None
-        self._start = b""
+        self._fingerprint = ""
+        self._fingerprinted = 0
 
     @property
     def pending(self) -> int:
         """Bytes of the last line that no newline has ended yet."""
         return self._length
+
+    @property
+    def place(self) -> Place:
+        """Behind the last line that was given."""
+        return Place(
+            offset=self._offset,
+            number=self._number,
+            fingerprint=self._fingerprint,
+            fingerprinted=self._fingerprinted,
+        )
 
     def read_new(self) -> Iterator[Line | Fault]:
         """What was appended since the last call, complete lines only.
@@ -78,14 +115,22 @@ class LineFile:
         Raises `TranscriptError` where the file is there and cannot be read.
         """
         try:
-            with self.path.open("rb") as file:
-                yield from self._read(file)
+            descriptor = os.open(self.path, self._flags)
         except FileNotFoundError:
             return
         except OSError as error:
-            raise TranscriptError(
-                f"{self.path} cannot be read: {error.strerror}; check the path and its permissions"
-            ) from error
+            raise self._unreadable(error) from error
+        try:
+            yield from self._read(descriptor)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        finally:
+            os.close(descriptor)
+
+    def _unreadable(self, error: OSError) -> TranscriptError:
+        return TranscriptError(
+            f"{self.path} cannot be read: {error.strerror}; check the path and its permissions"
+        )
 
     def take_rest(self) -> Line | Fault | None:
         """The unterminated last line of a file that is finished: a line if it is whole
@@ -102,29 +147,32 @@ class LineFile:
             "or is at work",
         )
 
-    def _read(self, file: BinaryIO) -> Iterator[Line | Fault]:
-        status = os.fstat(file.fileno())
-        inode, start = (status.st_dev, status.st_ino), file.read(_FINGERPRINT)
+    def _read(self, descriptor: int) -> Iterator[Line | Fault]:
+        status = os.fstat(descriptor)
+        inode, start = (status.st_dev, status.st_ino), os.pread(descriptor, _FINGERPRINT, 0)
         message = self._changed(inode, start, status.st_size)
         fault = Fault(self._number, self._offset, 0, message) if message else None
         if fault is not None:
             self._restart()
-        self._inode, self._start = inode, start
+        self._inode = inode
+        if len(start) > self._fingerprinted:
+            self._fingerprint, self._fingerprinted = _fingerprint(start), len(start)
         if fault is not None:
             yield fault
-        file.seek(self._offset + self._length)
-        while chunk := file.read(_CHUNK):
+        at = self._offset + self._length
+        while chunk := os.pread(descriptor, _CHUNK, at):
+            at += len(chunk)
             yield from self._split(chunk)
 
     def _changed(self, inode: tuple[int, int], start: bytes, size: int) -> str | None:
         """Why this is not the file that was read before, grown; None if it is."""
         seen = self._offset + self._length
-        known = min(len(self._start), seen)
-        if self._inode is None:
+        if not seen:
             return None
         if size < seen:
             return f"the file shrank from {seen:,} to {size:,} bytes: it is read from its start"
-        if inode != self._inode or start[:known] != self._start[:known]:
+        is_other = self._inode is not None and inode != self._inode
+        if is_other or _fingerprint(start[: self._fingerprinted]) != self._fingerprint:
             return "the file was replaced by another, which is read from its start"
         return None
 
@@ -165,6 +213,10 @@ def read_finished(path: Path) -> Iterator[Line | Fault]:
     yield from file.read_new()
     if (rest := file.take_rest()) is not None:
         yield rest
+
+
+def _fingerprint(start: bytes) -> str:
+    return blake2b(start, digest_size=16).hexdigest()
 
 
 def _is_json(raw: bytes | bytearray) -> bool:

@@ -37,15 +37,18 @@ def decide(
     actions: Mapping[str, type[Action]],
     capabilities: frozenset[Capability],
     situation: Situation = NOWHERE,
+    hand_over: str = "",
 ) -> Decision:
     """Choose what to do about `verdict`. The same arguments give the same decision.
 
     Every verdict gets one, "no rule matched" included. `history` is only read: whoever
     acts on the decision records it there, and records an open action's failure before
     deciding on the verdict that shows it. `actions` are the installed ones,
-    `capabilities` what the runtime can do: a rung that needs more is skipped.
+    `capabilities` what the runtime can do: a rung that needs more is skipped, and
+    `hand_over`, the command by which another could, is named.
     """
-    answer = _answer(policy, verdict, history, now, Reach(actions, capabilities), situation)
+    reach = Reach(actions, capabilities, policy.unnamed, hand_over)
+    answer = _answer(policy, verdict, history, now, reach, situation)
     if answer.choice is Choice.ACT and not policy.acts(answer.rule):
         answer = answer._replace(choice=Choice.OBSERVE, reason=f"observing only: {answer.reason}")
     step = answer.step
@@ -61,11 +64,25 @@ def decide(
         rung=answer.rung,
         attempt=answer.attempt,
         attempts=answer.attempts,
+        since_seq=_since(verdict, answer, history),
         action=step.action if step else None,
         params=step.params.model_dump(mode="json", exclude={"attempts"}) if step else {},
         skipped=answer.skipped,
         limit=answer.limit,
     )
+
+
+def _since(verdict: Verdict, answer: Answer, history: History) -> int:
+    """Where the failure began on which the ladder goes on, by the step before."""
+    if answer.rule is None or not answer.rung:
+        return 0
+    last = history.last_of_failure(answer.rule.name, verdict.agent_id, verdict.key)
+    if last is None or last.outcome is None or last.outcome.status is not OutcomeStatus.FAILED:
+        return 0
+    before = last.decision
+    if before.verdict.transcript != verdict.transcript:
+        return 0
+    return min(verdict.onset_seq, before.since_seq or before.verdict.onset_seq)
 
 
 def _answer(
@@ -79,6 +96,8 @@ def _answer(
     if verdict.detector == LIMITS:
         spent = _limited(policy, verdict, None, history, now, reach, situation)
         return spent or Answer(Choice.NO_RULE, "no limit is reached any more")
+    if situation.gone:
+        return Answer(Choice.NO_RULE, "its subagent was stopped: this was found late")
     rules = (rule for rule in policy.rules if misses(rule, verdict, situation, now) is None)
     rule = next(rules, None)
     if rule is None:

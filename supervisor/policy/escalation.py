@@ -19,7 +19,7 @@ from supervisor.policy.faults import fault, unknown
 from supervisor.policy.parts import Part, Plugins
 from supervisor.policy.rung import Rung
 
-__all__ = ["Target", "untold"]
+__all__ = ["Target", "unasked", "untold"]
 
 _VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -118,6 +118,8 @@ def untold(
     """A fault for each step that tells somebody whom the policy does not name."""
     faults = []
     for place, rung in rungs:
+        if rung.optional and not targets:
+            continue
         for option in rung.options:
             action = plugins.actions.get(option.action)
             if action is None or Capability.NOTIFY not in action.needs:
@@ -130,3 +132,14 @@ def untold(
                 reason = unknown("target", to, targets)
                 faults.append(fault(reason, (*place, option.action, "to")))
     return faults
+
+
+def unasked(rungs: Iterable[tuple[Loc, Rung]]) -> list[InitErrorDetails]:
+    """A fault for each step that asks a judge, in a policy that has none."""
+    return [
+        fault("asks a judge, and the policy has no 'judge'", (*place, option.action))
+        for place, rung in rungs
+        if not rung.optional
+        for option in rung.options
+        if Capability.ASK in option.params.needs
+    ]

@@ -46,16 +46,29 @@ class Reach(NamedTuple):
 
     actions: Mapping[str, type[Action]]
     capabilities: frozenset[Capability]
+    unnamed: frozenset[Capability] = frozenset()
+    """What the policy would have to name somebody for."""
+    hand_over: str = ""
+    """The command that puts the session where all of it can be done, if there is one."""
 
     def skip(self, rung: Rung) -> Skipped | None:
         """Why an action cannot be taken; None if it can."""
         action = self.actions.get(rung.action)
         if action is None:
             return Skipped(rung.action, "no such action is installed")
-        lacking = action.needs - self.capabilities
-        if not lacking:
-            return None
-        return Skipped(rung.action, f"needs {', '.join(sorted(lacking))}, which this runtime lacks")
+        needs = action.needs | rung.params.needs
+        if lacking := needs & self.unnamed:
+            reason = f"needs {', '.join(sorted(lacking))}, and the policy names nobody for it"
+            return Skipped(rung.action, reason)
+        if lacking := needs - self.capabilities:
+            reason = f"needs {', '.join(sorted(lacking))}, which this runtime lacks{self.offer}"
+            return Skipped(rung.action, reason)
+        return None
+
+    @property
+    def offer(self) -> str:
+        """How to hand the session over, to end a sentence with."""
+        return f"; to hand it over: {self.hand_over}" if self.hand_over else ""
 
     def split(self, rung: Rung) -> tuple[list[Rung], list[Skipped]]:
         """The actions that the step may come to here, and those that it may not."""
@@ -105,7 +118,7 @@ def climb(
         tried = f", attempt {attempt}{most}" if attempt > 1 else ""
         reason = f"{place.why}: {how}, {step}{tried}"
         return Answer(Choice.ACT, reason, rule, index, chosen, attempt, attempts, tuple(passed))
-    end = "no rung is left" if not passed else "no rung that is left is within reach"
+    end = f"no rung that is left is within reach{reach.offer}" if passed else "no rung is left"
     return Answer(Choice.EXHAUSTED, f"{place.why}, and {end}", rule, skipped=tuple(passed))
 
 

@@ -21,12 +21,13 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from supervisor.core.action import Capability
 from supervisor.core.detector import Detector, DetectorConfig
 from supervisor.core.duration import Duration, duration_text, parse_duration
 from supervisor.core.text import shown
 from supervisor.core.verdict import FailureMode
 from supervisor.policy.document import Loc
-from supervisor.policy.escalation import Target, untold
+from supervisor.policy.escalation import Target, unasked, untold
 from supervisor.policy.faults import fault, faults_in, refused, unknown
 from supervisor.policy.judge import JUDGE, Opinions
 from supervisor.policy.limits import (
@@ -65,6 +66,17 @@ __all__ = [
 ]
 
 
+_NOBODY = {
+    (no_target, no_judge): frozenset(
+        capability
+        for capability, missing in ((Capability.NOTIFY, no_target), (Capability.ASK, no_judge))
+        if missing
+    )
+    for no_target in (True, False)
+    for no_judge in (True, False)
+}
+"""What cannot be done without targets to tell, and without a judge."""
+
 TargetName = Annotated[str, Field(min_length=1, max_length=60)]
 
 
@@ -100,6 +112,11 @@ class Policy(Part):
         """Whether what a rule decides is done; None: what a limit decides."""
         mode = rule.mode if rule is not None and rule.mode is not None else self.mode
         return mode is Mode.ACT
+
+    @property
+    def unnamed(self) -> frozenset[Capability]:
+        """What cannot be done since it names nobody to tell, or to ask."""
+        return _NOBODY[not self.escalation, self.judge is None]
 
     @property
     def checkpoints_files(self) -> bool:
@@ -151,10 +168,15 @@ class Policy(Part):
         return self
 
     @model_validator(mode="after")
-    def _names_whom_it_tells(self, info: ValidationInfo) -> Self:
+    def _names_whom_it_tells_and_asks(self, info: ValidationInfo) -> Self:
         plugins = plugins_of(info)
+        if plugins is None:
+            return self
         steps = [(place, rung) for _, place, rung in self.rungs()]
-        if plugins is not None and (faults := untold(self.escalation, steps, plugins)):
+        faults = untold(self.escalation, steps, plugins)
+        if self.judge is None:
+            faults += unasked(steps)
+        if faults:
             raise refused(*faults)
         return self
 

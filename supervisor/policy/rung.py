@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -73,6 +73,9 @@ class Pace(Part):
     must be away."""
     until: Literal["cleared"] | None = None
     """Taken again and again until it helps, within the policy's limits."""
+    optional: bool = Field(default=False, strict=True)
+    """Passed over where the policy names nobody for it: no target to tell, no judge to ask.
+    Without it, such a step is a fault."""
 
 
 class Rung(Pace):
@@ -143,7 +146,11 @@ def _rung(name: str, settings: Json, plugins: Plugins) -> Rung:
         faults.append(fault("leave out either 'attempts' or 'until'", (name, "until")))
     if faults:
         raise refused(*faults)
-    return Rung(action=name, params=params, wait=pace.wait, until=pace.until)
+    return Rung(action=name, params=params, **_own(pace))
+
+
+def _own(pace: Pace) -> dict[str, Any]:
+    return {name: getattr(pace, name) for name in Pace.model_fields}
 
 
 RungSource = Annotated[Rung, BeforeValidator(_read_rung)]
@@ -162,7 +169,7 @@ def _selected(selection: Selection) -> Rung:
     faults = [
         fault("belongs to the step that chooses, beside 'of'", ("of", index))
         for index, option in enumerate(selection.of)
-        if option.others or option.wait or option.until
+        if option.others or option.wait or option.until or option.optional
     ]
     if faults:
         raise refused(*faults)
@@ -172,6 +179,5 @@ def _selected(selection: Selection) -> Rung:
         params=first.params,
         others=tuple(others),
         explore=selection.explore,
-        wait=selection.wait,
-        until=selection.until,
+        **_own(selection),
     )

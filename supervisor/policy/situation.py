@@ -26,6 +26,8 @@ class Situation(NamedTuple):
     """Read and written in it so far, by all agents."""
     record: Record = MappingProxyType({})
     """How actions turned out before, in whichever sessions the caller counts."""
+    gone: bool = False
+    """Whether the subagent that the verdict is on was stopped: the verdict comes late."""
 
 
 NOWHERE = Situation()

@@ -47,7 +47,11 @@ def _rule(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rung(rung: dict[str, Any]) -> dict[str, Any]:
-    own = {"wait": _distance(rung.get("wait")), "until": rung.get("until")}
+    own = {
+        "wait": _distance(rung.get("wait")),
+        "until": rung.get("until"),
+        "optional": rung.get("optional") or None,
+    }
     own = {key: value for key, value in own.items() if value is not None}
     if not rung.get("others"):
         return {rung["action"]: rung["params"] | own}

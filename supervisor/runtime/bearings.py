@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
+from datetime import datetime, timedelta
 
 import msgspec
 
 from supervisor.core.decision import Choice, Decision
-from supervisor.core.entry import Entry, Usage
+from supervisor.core.entry import Entry, Usage, is_output
 from supervisor.core.outcome import Outcome, OutcomeStatus
 from supervisor.core.verdict import Evidence, FailureMode, Severity, Verdict
 from supervisor.policy.engine import LIMITS
@@ -25,6 +26,17 @@ _SESSIONS = 200
 ago, under another model, says little."""
 
 
+_LATE = timedelta(seconds=5)
+"""What a stopped subagent wrote up to then it may have begun before: the answer of its model
+was on the way, and the mirror runs some 0.1 s behind. What it writes later shows that it goes
+on all the same."""
+
+
+_Parts = tuple[int, int, int, int]
+_NOTHING: _Parts = (0, 0, 0, 0)
+_USES = ("input", "output", "cache_read", "cache_write")
+
+
 class _Metadata(msgspec.Struct):
     type: str = ""
     agent_type: str = msgspec.field(default="", name="agentType")
@@ -39,24 +51,39 @@ class Meter:
 
     def __init__(self) -> None:
         self.tokens = 0
-        self._newest: OrderedDict[tuple[str, str | None], tuple[str, int]] = OrderedDict()
+        self.added: dict[str, int] = {}
+        """By the last line, by their use."""
+        self._newest: OrderedDict[tuple[str, str | None], tuple[str, _Parts]] = OrderedDict()
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Count the entries of the next line."""
+        self.added = {}
         for entry in entries:
             usage, message = getattr(entry, "usage", None), getattr(entry, "message_id", None)
             if isinstance(usage, Usage):
                 self._count((entry.transcript, entry.agent_id), message or "", usage)
 
     def _count(self, agent: tuple[str, str | None], message: str, usage: Usage) -> None:
-        tokens = usage.context_tokens + usage.output_tokens
-        last, counted = self._newest.pop(agent, ("", 0))
+        last, counted = self._newest.pop(agent, ("", _NOTHING))
         if message != last or not message:
-            counted = 0
-        self.tokens += max(0, tokens - counted)
-        self._newest[agent] = message, max(tokens, counted)
+            counted = _NOTHING
+        parts = (
+            max(counted[0], usage.input_tokens),
+            max(counted[1], usage.output_tokens),
+            max(counted[2], usage.cache_read_tokens),
+            max(counted[3], usage.cache_write_tokens),
+        )
+        if parts != counted:
+            for use, more, before in zip(_USES, parts, counted, strict=True):
+                self._add(use, more - before)
+        self._newest[agent] = message, parts
         if len(self._newest) > _REMEMBERED:
             self._newest.popitem(last=False)
+
+    def _add(self, use: str, tokens: int) -> None:
+        if tokens > 0:
+            self.tokens += tokens
+            self.added[use] = self.added.get(use, 0) + tokens
 
 
 class Bearings:
@@ -72,11 +99,26 @@ class Bearings:
         self._record: dict[tuple[str, str], tuple[int, int]] = {}
         self._begun: OrderedDict[str, int] = OrderedDict()
         self._told: set[str] = set()
+        self._stopped: dict[str | None, datetime] = {}
 
     @property
     def tokens(self) -> int:
         """Read and written by all agents so far."""
         return self._meter.tokens
+
+    @property
+    def added(self) -> Mapping[str, int]:
+        """The tokens that the last line added, by use."""
+        return self._meter.added
+
+    @property
+    def gone(self) -> Set[str | None]:
+        """The subagents that were stopped."""
+        return self._stopped.keys()
+
+    def stopped(self, agent_id: str, at: datetime) -> None:
+        """A subagent was stopped: what is found in what it did before needs nothing done."""
+        self._stopped[agent_id] = at
 
     def know(self, record: Record) -> None:
         """How actions turned out in other sessions."""
@@ -86,8 +128,18 @@ class Bearings:
         """Take the next line, raw and typed."""
         if not stored.inherited:  # it was counted where it first stood
             self._meter.take(entries)
+        if self._stopped:
+            self._note_life(entries)
         if stored.subpath and b'"agentType"' in stored.raw:
             self._note_type(stored)
+
+    def _note_life(self, entries: Iterable[Entry]) -> None:
+        """A stopped subagent that goes on is decided on again."""
+        for entry in entries:
+            since = self._stopped.get(entry.agent_id)
+            late = entry.at is not None and since is not None and entry.at > since + _LATE
+            if late and is_output(entry):
+                del self._stopped[entry.agent_id]
 
     def _note_type(self, stored: StoredEntry) -> None:
         try:
@@ -105,6 +157,7 @@ class Bearings:
             cost_usd=self.cost_usd,
             tokens=self.tokens,
             record=self._record,
+            gone=verdict.agent_id in self._stopped,
         )
 
     def overspent(self, limits: Limits, stored: StoredEntry) -> list[Verdict]:

@@ -21,6 +21,7 @@ from supervisor.core.action import Denial
 from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
 from supervisor.errors import LeaseLost
+from supervisor.runtime.beside import Beside
 from supervisor.runtime.denials import Denials
 from supervisor.runtime.filekeeping import FileKeeping
 from supervisor.runtime.listening import Listening
@@ -31,7 +32,7 @@ from supervisor.runtime.supervision import Supervision
 from supervisor.store.codec import encode
 from supervisor.store.spool import SpooledStore
 
-__all__ = ["Boundary"]
+__all__ = ["Boundary", "denied", "told"]
 
 CATCH_UP_SECONDS = 0.5
 """How long a call may wait for the transcript while an action's outcome is open. The
@@ -61,8 +62,7 @@ class Boundary:
         self._files = files
         self._protection = Protection(supervision, store)
         self._pausing = 0
-        self._context: dict[str | None, list[tuple[Decision, str]]] = {}
-        self._news: dict[str | None, list[str]] = {}
+        self._beside = Beside(supervision)
         self._denials = Denials(supervision.is_pending, supervision.shown)
         self._running: set[str] = set()
         self._idle = asyncio.Event()
@@ -93,13 +93,12 @@ class Boundary:
 
     def add_context(self, decision: Decision, text: str) -> None:
         """Have `text` read beside the next tool result of the verdict's agent."""
-        self._context.setdefault(decision.verdict.agent_id, []).append((decision, text))
-        self._supervision.queued(decision)
+        self._beside.add(decision, text)
 
     def tell(self, agent_id: str | None, text: str) -> None:
         """Have an agent read beside its next tool result what was done to another; nothing
         depends on whether it does."""
-        self._news.setdefault(agent_id, []).append(text)
+        self._beside.tell(agent_id, text)
 
     def deny(self, decision: Decision, denial: Denial) -> None:
         """Deny these calls of the verdict's agent from now on."""
@@ -108,10 +107,7 @@ class Boundary:
 
     def withdraw_context(self) -> list[Decision]:
         """Forget the texts that nothing was shown beside; returns whose they were."""
-        decisions = [decision for texts in self._context.values() for decision, _ in texts]
-        self._context.clear()
-        self._news.clear()
-        return decisions
+        return self._beside.withdraw()
 
     async def close(self, within: float) -> bool:
         """Let no further call start, and wait for those that run, at most `within`
@@ -170,7 +166,7 @@ class Boundary:
             refusal = self._denials.reason(intent) or await self._refusal(intent)
         except LeaseLost as error:
             refusal = f"Not run: {error}"
-        return self._shown("PreToolUse", call, agent_id) if refusal is None else _deny(refusal)
+        return self._shown("PreToolUse", call, agent_id) if refusal is None else denied(refusal)
 
     async def _refusal(self, intent: Intent) -> str | None:
         """Let the call run, which returns None, or say why it may not."""
@@ -231,18 +227,9 @@ class Boundary:
         return True
 
     def _shown(self, event: str, call: str, agent_id: str | None) -> HookJSONOutput:
-        queued = self._context.pop(agent_id, [])
-        pending = [item for item in queued if self._supervision.is_pending(item[0])]
-        said = self.listening.take() if agent_id is None else None
-        word = [] if said is None else [said]
-        texts = [*word, *(text for _, text in pending), *self._news.pop(agent_id, [])]
-        if not texts:
-            return {}
-        for decision, _ in pending:
-            self._supervision.shown(decision, call)
-        joined = "\n\n".join(texts)
-        output = {"hookSpecificOutput": {"hookEventName": event, "additionalContext": joined}}
-        return cast("HookJSONOutput", output)
+        word = self.listening.take() if agent_id is None else None
+        joined = self._beside.take(agent_id, call, word)
+        return {} if joined is None else told(event, joined)
 
 
 def _agent_id(hook: HookInput) -> str | None:
@@ -250,7 +237,14 @@ def _agent_id(hook: HookInput) -> str | None:
     return agent_id if isinstance(agent_id, str) else None
 
 
-def _deny(reason: str) -> HookJSONOutput:
+def told(event: str, text: str) -> HookJSONOutput:
+    """A hook's answer by which the model reads `text` beside a tool's result."""
+    output = {"hookSpecificOutput": {"hookEventName": event, "additionalContext": text}}
+    return cast("HookJSONOutput", output)
+
+
+def denied(reason: str) -> HookJSONOutput:
+    """The answer by which a call does not run, and the model reads why as its result."""
     return {
         "hookSpecificOutput": {
             "hookEventName": "PreToolUse",

@@ -139,6 +139,25 @@ _REFUSED = Condition(
     "the status is another 4xx, but for 408, 409 and 425",
     lambda tail: (tail.status or 0) >= 400 and tail.status not in _PASSING,
 )
+_SET_UP_WRONGLY = (
+    "api_key_auth_disabled",
+    "claude_code_version_too_old",
+    "field_not_granted",
+    "gateway_content_type",
+    "gateway_session_expired",
+    "gateway_signin_required",
+    "invalid_credential_header",
+    "model_substitution_disabled",
+    "named_profile_unusable",
+    "network_edge_blocked",
+    "oauth_refresh_store_refused",
+    "org_disabled_credential",
+    "provider_credentials",
+    "stored_login_refused",
+    "tls_cert_signature_failure",
+    "tls_untrusted_ca",
+)
+"""What Claude Code 2.1.330 itself files under `fix_setup`, but for two that are about a model."""
 _NO_PROMPT = Condition(
     "the prompt does not stand in the transcript", lambda tail: tail.prompt is None
 )
@@ -245,8 +264,29 @@ ROWS: tuple[Row, ...] = (
         GoOn.STOP,
         "The account cannot pay",
     ),
-    Row(Cause.NOT_AUTHENTICATED, (_status(401),), GoOn.STOP, "The service rejects the credentials"),
+    Row(
+        Cause.MISCONFIGURED,
+        (
+            _any(
+                _code(*_SET_UP_WRONGLY),
+                _category(
+                    "oauth_org_not_allowed",
+                    "account_on_hold",
+                    "verification_required",
+                    "cloud_credential_error",
+                ),
+            ),
+        ),
+        GoOn.STOP,
+        "The way to the service is not set up as it should be",
+    ),
     Row(Cause.FORBIDDEN, (_status(403),), GoOn.STOP, "The service denies access"),
+    Row(
+        Cause.NOT_AUTHENTICATED,
+        (_any(_status(401), _category("authentication_failed")),),
+        GoOn.STOP,
+        "The service rejects the credentials",
+    ),
     Row(
         Cause.MODEL_NOT_FOUND,
         (_any(_status(404), _category("model_not_found")),),
@@ -285,7 +325,12 @@ ROWS: tuple[Row, ...] = (
         back_off=True,
         unanswered=True,
     ),
-    Row(Cause.INVALID_REQUEST, (_REFUSED,), GoOn.STOP, "The service refuses the request"),
+    Row(
+        Cause.INVALID_REQUEST,
+        (_any(_REFUSED, _category("invalid_request")),),
+        GoOn.STOP,
+        "The service refuses the request",
+    ),
     Row(
         Cause.CONNECTION_REFUSED,
         (_says(r"ECONNREFUSED|ENETUNREACH|EHOSTUNREACH", "`ECONNREFUSED` or that no way leads"),),
@@ -341,24 +386,6 @@ ROWS: tuple[Row, ...] = (
         None,
         "The connection to the service was lost",
         back_off=True,
-    ),
-    Row(
-        Cause.MISCONFIGURED,
-        (
-            _any(
-                _category(
-                    "authentication_failed",
-                    "oauth_org_not_allowed",
-                    "account_on_hold",
-                    "verification_required",
-                    "cloud_credential_error",
-                    "invalid_request",
-                ),
-                _code("tls_untrusted_ca", "tls_cert_signature_failure", "gateway_content_type"),
-            ),
-        ),
-        GoOn.STOP,
-        "The way to the service is not set up as it should be",
     ),
     Row(
         Cause.UNKNOWN_ERROR,

@@ -4,11 +4,13 @@ from the last one back. What comes before a gap is lost to it, unless the gap is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import cast, TYPE_CHECKING
 
-from claude_agent_sdk import SessionStoreEntry
 
 from supervisor.core.entry import Entry
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionStoreEntry
 
 __all__ = ["Gaps", "joined"]
 

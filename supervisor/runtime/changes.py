@@ -5,19 +5,48 @@ Each is a takeover: the turn is ended, the change is made, and the agent goes on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from supervisor.core.checkpoint import Checkpoint
+from supervisor.core.decision import Choice, Decision
+from supervisor.core.outcome import Outcome
 from supervisor.core.verdict import Verdict
 from supervisor.errors import ActionError
 from supervisor.runtime.process import AgentProcess
+from supervisor.runtime.ruling import LEFT_OPEN
 from supervisor.runtime.steering import Steering
 from supervisor.runtime.supervision import Supervision
 from supervisor.runtime.takeover import Takeover
 
-__all__ = ["Changes"]
+__all__ = ["Changes", "switched"]
+
+_SWITCHES = {"switch_model": "model", "switch_effort": "effort"}
+"""Actions whose effect stays, and the option that each sets."""
+
+
+def switched(
+    decisions: Iterable[Decision], outcomes: Iterable[Outcome], since: datetime | None
+) -> dict[str, Any]:
+    """The options that a session's actions have set and that hold by now. Those from before
+    `since`, when a person chose, do not."""
+    nothing_done = {one.decision_id for one in outcomes if not _may_have_run(one)}
+    carried_out = {one.decision_id for one in outcomes if _may_have_run(one)}
+    return {
+        _SWITCHES[one.action]: one.params["to"]
+        for one in decisions
+        if one.choice is Choice.ACT
+        and one.action in _SWITCHES
+        and "to" in one.params
+        and (one.id in carried_out or one.id not in nothing_done)
+        and (since is None or one.at > since)
+    }
+
+
+def _may_have_run(outcome: Outcome) -> bool:
+    return bool(outcome.did) or outcome.reason == LEFT_OPEN
 
 
 class Changes:

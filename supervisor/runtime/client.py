@@ -41,7 +41,6 @@ from supervisor.core.outcome import Outcome
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import FailureMode, Verdict
 from supervisor.errors import LeaseLost
-from supervisor.metrics import METRICS
 from supervisor.policy.load import Loaded, read_policy
 from supervisor.policy.model import Policy
 from supervisor.policy.reach import RunMode, out_of_reach
@@ -49,7 +48,7 @@ from supervisor.runtime import registry
 from supervisor.runtime.agent import SupervisedAgent
 from supervisor.runtime.bearings import chooses, record_in
 from supervisor.runtime.boundary import Boundary
-from supervisor.runtime.escalation import Escalations
+from supervisor.runtime.escalation import Escalations, told_before
 from supervisor.runtime.filekeeping import FileKeeping
 from supervisor.runtime.fork import fork_at
 from supervisor.runtime.hold import Hold
@@ -81,11 +80,11 @@ _SUBTYPES: dict[type[Event], str] = {
 class SupervisedClient:
     """A drop-in for `ClaudeSDKClient`, on asyncio.
 
-    `policy` is a `Policy`, a file, or the name of a shipped one; `store` an open store,
-    the path of an SQLite file or the address of a PostgreSQL database. Both default to the
-    settings. A store that is not given open is opened on connect, closed on disconnect.
-    A policy that was read from a file is read again whenever the file changes. `labels` are
-    what its rules may ask for, beside those of the settings.
+    `policy` is a `Policy`, a file, the name of a shipped one, or what was read of a file;
+    `store` an open store, the path of an SQLite file or the address of a PostgreSQL database.
+    Both default to the settings. A store that is not given open is opened on connect, closed
+    on disconnect. A policy that was read from a file is read again whenever the file changes.
+    `labels` are what its rules may ask for, beside those of the settings.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class SupervisedClient:
         options: ClaudeAgentOptions | None = None,
         transport: Transport | None = None,
         *,
-        policy: Policy | Path | str | None = None,
+        policy: Policy | Loaded | Path | str | None = None,
         store: Store | Path | str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> None:
@@ -132,8 +131,6 @@ class SupervisedClient:
         self._store = store = await self._opened_store(policy)
         try:
             self._agent = await self._supervised(policy, store)
-            METRICS.open_sessions.inc()
-            METRICS.last_progress.set_to_current_time()
             await self._agent.connect(prompt)
             self._watch(loaded)
         except BaseException:
@@ -143,6 +140,8 @@ class SupervisedClient:
     def _loaded_policy(self) -> Loaded:
         if isinstance(self._policy, Policy):
             return Loaded(self._policy, ())
+        if isinstance(self._policy, Loaded):
+            return self._policy
         source = self._policy if self._policy is not None else read_settings().policy
         return read_policy(source, detectors=registry.detectors(), actions=registry.actions())
 
@@ -218,6 +217,7 @@ class SupervisedClient:
             lease=lambda: hold.lease,
         )
         await files.begin()
+        supervision.began()
         boundary = Boundary(supervision, store, files)
         options = self._mirror.of(opening.options)
         if policy.answers(FailureMode.INTERRUPTION):
@@ -229,7 +229,11 @@ class SupervisedClient:
             boundary=boundary,
             files=files,
             outbox=self._outbox,
-            escalations=Escalations(policy.escalation, supervision),
+            escalations=Escalations(
+                policy.escalation,
+                supervision,
+                told=await told_before(store, opening.session_id) if opening.resumes else (),
+            ),
             fork=self._fork,
             recover=self._recover,
         )
@@ -417,9 +421,10 @@ class SupervisedClient:
             if self._losing is not None:
                 await asyncio.gather(self._losing, return_exceptions=True)
             if agent is not None:
-                METRICS.open_sessions.dec()
                 await agent.disconnect()
         finally:
+            if self._supervision is not None:
+                self._supervision.ended()
             self._agent = None
             hold, self._hold = self._hold, None
             if hold is not None:

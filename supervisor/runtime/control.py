@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from supervisor.core.action import Capability, Denial
+from supervisor.core.action import Capability, Denial, Opinion
 from supervisor.core.checkpoint import Checkpoint
 from supervisor.core.decision import Decision
 from supervisor.core.digest import Digest
@@ -29,6 +29,9 @@ __all__ = ["Control"]
 _ENDINGS = frozenset({FailureMode.FALSE_COMPLETION, FailureMode.PREMATURE_END})
 """Failures that show as the agent ends its turn."""
 
+
+_BESIDE_A_SUBAGENT = 2.0
+"""Seconds that a parent's other calls have to end, where it is interrupted to end a subagent."""
 
 _BY_A_NEW_PROCESS = frozenset(
     {Capability.BRANCH, Capability.MASK_RESULTS, Capability.RESTART, Capability.SWITCH}
@@ -104,7 +107,7 @@ class Control:
         # The CLI counts --max-turns anew for each prompt; a fork gets what is left.
         can_branch = self._process.options.max_turns is not None and not self._process.is_callers
         newest = self._supervision.last_checkpoint(self._process.sdk_id) if can_branch else None
-        late = _is_ending(decision)
+        late = self._is_ending(decision)
         await self._take_over(Takeover("prompt", text, newest, after_the_end=late))
 
     async def branch(
@@ -116,7 +119,7 @@ class Control:
         restore_files: bool = False,
     ) -> None:
         """End the turn, then go on from `checkpoint` with `text`."""
-        late = _is_ending(decision) or self._boundary.stopping.is_open
+        late = self._is_ending(decision) or self._boundary.stopping.is_open
         self._boundary.stopping.let_go()
         takeover = Takeover("branch", text, checkpoint, restore_files, after_the_end=late)
         await self._take_over(takeover)
@@ -167,7 +170,8 @@ class Control:
             await self._process.client.stop_task(agent_id)
         except Exception as error:  # noqa: BLE001 - the SDK raises bare Exception here
             did = f"interrupted its parent, since it could not be stopped alone: {error}"
-            await self._take_over(Takeover("prompt", text))
+            # The call that runs is most likely the subagent's own: it would not end.
+            await self._take_over(Takeover("prompt", text, grace=_BESIDE_A_SUBAGENT))
         else:
             did = "stopped the subagent; its parent goes on, and is told"
             self._boundary.tell(None, text)
@@ -190,6 +194,10 @@ class Control:
         """Tell a target of the policy's, or every one."""
         return await self._escalations.tell(decision, to)
 
+    async def ask(self, decision: Decision, question: str) -> Opinion:
+        """Put a question about the agent's work to the policy's judge."""
+        return await self._supervision.ask(decision, question)
+
     def folder(self) -> Path:
         """Where the agent works."""
         return Path(self._process.options.cwd or Path.cwd())
@@ -203,7 +211,7 @@ class Control:
         return await self._outages.resume(decision, after)
 
     async def _change(self, decision: Decision, takeover: Takeover) -> None:
-        late = _is_ending(decision) or self._boundary.stopping.is_open
+        late = self._is_ending(decision) or self._boundary.stopping.is_open
         self._boundary.stopping.let_go()
         await self._take_over(replace(takeover, after_the_end=late))
 
@@ -214,6 +222,11 @@ class Control:
             return
         await self._take_over(takeover)
 
+    def _is_ending(self, decision: Decision) -> bool:
+        """Whether it is about how the agent ends its turn: the end must not forestall it."""
+        verdict = decision.verdict
+        return verdict.failure_mode in _ENDINGS or self._supervision.ends_with(verdict)
+
     async def _take_over(self, takeover: Takeover) -> None:
         if self._outages.now is None:
             await self._takeovers.take_over(takeover)
@@ -221,7 +234,3 @@ class Control:
         await self._takeovers.carry_out_at_once(takeover)
         if takeover.kind != "stop":
             self._outages.went_on()
-
-
-def _is_ending(decision: Decision) -> bool:
-    return decision.verdict.failure_mode in _ENDINGS

@@ -35,8 +35,10 @@ async def effects_in(store: Store, session: SessionRow) -> list[Effect]:
     if not acted:
         return []
     last: dict[str, Outcome] = {}
+    until: dict[str, int] = {}  # a relapse comes later, and is not the action's doing
     for outcome in await store.outcomes(session.session_id):
         last[outcome.decision_id] = outcome
+        until.setdefault(outcome.decision_id, outcome.seq)
     spent = await _spent(store, session)
     taken: Counter[tuple[str, str]] = Counter()
     helped: Counter[tuple[str, str]] = Counter()
@@ -48,7 +50,7 @@ async def effects_in(store: Store, session: SessionRow) -> list[Effect]:
         settled = last.get(identity)
         if settled is None:
             continue
-        tokens[key] += max(0, spent.get(settled.seq, 0) - spent.get(decision.seq, 0))
+        tokens[key] += max(0, spent.get(until[identity], 0) - spent.get(decision.seq, 0))
         helped[key] += settled.status is OutcomeStatus.CLEARED
         failed[key] += settled.status in (OutcomeStatus.FAILED, OutcomeStatus.RELAPSED)
     return [

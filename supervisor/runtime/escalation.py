@@ -11,9 +11,10 @@ import asyncio
 import logging
 import os
 import random
+import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 
@@ -24,6 +25,7 @@ from supervisor.core.decision import Decision
 from supervisor.errors import ActionError
 from supervisor.metrics import METRICS
 from supervisor.policy.escalation import Target
+from supervisor.privacy.redaction import redactor
 from supervisor.runtime.notices import (
     Post,
     alert,
@@ -33,8 +35,9 @@ from supervisor.runtime.notices import (
     slack_message,
 )
 from supervisor.runtime.supervision import Supervision
+from supervisor.store.interface import Store
 
-__all__ = ["Escalations"]
+__all__ = ["Escalations", "told_before"]
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +57,26 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 _AGAIN = frozenset({408, 425, 429})
 """Besides 5xx, the answers after which it is tried again."""
 
+_TOLD = re.compile(r"(?:^|; )told (.{1,60}?) \(HTTP \d{3}")
 _ALERTS = "/api/v2/alerts"
 _LONGEST_ANSWER = 65_536
+
+
+Told = tuple[str, str]
+"""A target, and the key of what it was told."""
+
+
+async def told_before(store: Store, session_id: str) -> set[Told]:
+    """Who was told of what by the session's former workers, as far as their outcomes say.
+
+    What a worker told and did not live to record is told again, under the same key.
+    """
+    did = {one.decision_id: one.did for one in await store.outcomes(session_id) if one.did}
+    return {
+        (name, dedup_key(decision))
+        for decision in await store.decisions(session_id)
+        for name in _TOLD.findall(did.get(decision.id, ""))
+    }
 
 
 class _Refused(Exception):
@@ -70,6 +91,7 @@ class Escalations:
         targets: Mapping[str, Target],
         supervision: Supervision,
         *,
+        told: Iterable[Told] = (),
         environment: Mapping[str, str] = os.environ,
         first_pause: float = FIRST_PAUSE,
     ) -> None:
@@ -77,7 +99,7 @@ class Escalations:
         self._supervision = supervision
         self._environment = environment
         self._first_pause = first_pause
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[Told] = set(told)
         self._under_way: set[asyncio.Task[str]] = set()
         self._http: aiohttp.ClientSession | None = None
 
@@ -172,7 +194,7 @@ class Escalations:
             else:
                 if status < 400:
                     times = f", attempt {attempts}" if attempts > 1 else ""
-                    return f"told {name} (HTTP {status}{times})"
+                    return f"told {name} (HTTP {status}{times})"  # `_TOLD` reads it back
                 why = f"HTTP {status}"
             wait = max(asked, pause * random.uniform(0.5, 1.0))
             if time.monotonic() + wait > until:
@@ -213,7 +235,7 @@ class Escalations:
         headers = {"Content-Type": "application/json", "Idempotency-Key": said["dedup_key"]}
         # What quotes an agent may hold half a character.
         body = msgspec.json.encode(msgspec.to_builtins(form, str_keys=True))
-        return Post(body, headers)
+        return Post(redactor().json(body), headers)
 
     def _credentials(self, target: Target, post: Post) -> dict[str, str]:
         headers = {}

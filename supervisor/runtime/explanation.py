@@ -79,7 +79,7 @@ async def find_decision(store: Store, identity: str) -> tuple[SessionRow, Decisi
         return found[0]
     if not found:
         raise TranscriptError(
-            f"there is no decision {identity!r}; 'lucid show --json SESSION' tells a session's"
+            f"there is no decision {identity!r}; 'lucid show SESSION' tells a session's"
         )
     ids = ", ".join(decision.id for _, decision in found[:5])
     raise TranscriptError(f"{identity!r} is the beginning of {len(found)} decisions: {ids}")

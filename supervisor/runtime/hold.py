@@ -12,14 +12,14 @@ import os
 import socket
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Protocol
 from uuid import uuid4
 
 from supervisor.core.lease import Lease
 from supervisor.errors import LeaseHeld, LeaseLost, StoreError
 from supervisor.runtime.keeper_process import birth
-from supervisor.store.interface import Store
 
-__all__ = ["Hold"]
+__all__ = ["Hold", "Leases"]
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +27,28 @@ _RENEWALS = 3
 """Renewals tried in a lease's time, so that one may fail and the next comes in time."""
 
 
+class Leases(Protocol):
+    """What gives leases; a `Store` gives those on sessions."""
+
+    async def acquire_lease(self, session_id: str, *, owner: str, ttl: timedelta) -> Lease:
+        """See `Store.acquire_lease`."""
+
+    async def renew_lease(self, lease: Lease, *, ttl: timedelta) -> Lease:
+        """See `Store.renew_lease`."""
+
+    async def release_lease(self, lease: Lease) -> None:
+        """See `Store.release_lease`."""
+
+    async def lease(self, session_id: str) -> Lease | None:
+        """See `Store.lease`."""
+
+
 class Hold:
     """One session, held by this process."""
 
     def __init__(
         self,
-        store: Store,
+        store: Leases,
         session_id: str,
         ttl: timedelta,
         *,

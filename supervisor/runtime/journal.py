@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from supervisor.core.intent import Intent
 from supervisor.core.lease import Lease
@@ -12,9 +13,13 @@ from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
 from supervisor.core.word import Heard
 from supervisor.errors import StoreError
-from supervisor.runtime.account import Account, Event
+from supervisor.runtime.account import Account, Event, store_asked
 from supervisor.runtime.judge import Trouble
 from supervisor.store.interface import Incident, Store
+from supervisor.telemetry.export import session_telemetry
+
+if TYPE_CHECKING:
+    from supervisor.telemetry.session import SessionTelemetry
 
 __all__ = ["Journal"]
 
@@ -40,10 +45,24 @@ class Journal:
         self._tell = tell
         self._lease = lease
         self._now = now
+        self._telemetry: SessionTelemetry | None = None
+
+    def began(self) -> None:
+        """This process supervises the session from now on."""
+        self.account.began()
+        self._telemetry = session_telemetry(self._session_id)
+
+    def ended(self) -> None:
+        """It does no more. Once more does no harm."""
+        self.account.ended()
+        telemetry, self._telemetry = self._telemetry, None
+        if telemetry is not None:
+            telemetry.end()
 
     async def intent(self, intent: Intent) -> None:
         """Write a tool call's intent down. Raises `StoreError`: the call is not to run then."""
-        await self._store.record(intent, lease=self._lease())
+        with store_asked("record"):
+            await self._store.record(intent, lease=self._lease())
 
     async def prompt(self, prompt: SentPrompt) -> None:
         """Write a prompt down."""
@@ -61,6 +80,7 @@ class Journal:
 
     async def state(self, state: SessionState, reason: str) -> None:
         """Write down how the session stands."""
+        self.account.stands(state)
         await self._kept(
             self._store.update_session(
                 self._session_id, state=state, state_reason=reason, lease=self._lease()
@@ -85,6 +105,8 @@ class Journal:
             return False
         for event in events:
             self.account.event(event)
+            if self._telemetry is not None:
+                self._telemetry.tell(event)
             self._tell(event)
         return True
 
@@ -106,7 +128,8 @@ class Journal:
 
     async def _kept(self, writing: Awaitable[None]) -> bool:
         try:
-            await writing
+            with store_asked("record"):
+                await writing
         except StoreError as error:
             log.error("session %s: %s", self._session_id, error)
             self.account.trouble("store")

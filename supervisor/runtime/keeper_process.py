@@ -45,6 +45,8 @@ POLL_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LONGEST_WAIT = 3600.0
+_OURS_ALONE = {b"", b"LUCID_STORE_KEY", b"LUCID_TOKEN"}
+"""Variables that the agent has no business with; an empty name is none."""
 
 
 # The process table.
@@ -315,14 +317,15 @@ def _become(cli: str, passed_on: list[int], mask: set[int | signal.Signals], kee
 
 
 def _environment() -> dict[bytes, bytes]:
-    """The environment as it was given: where no locale is set, Python adds one."""
+    """The environment as it was given, but for what is Lucid's alone: where no locale is
+    set, Python adds one."""
     try:
         with open("/proc/self/environ", "rb") as file:
             given = file.read().split(b"\0")
     except OSError:
-        return dict(os.environb)
+        given = [b"%s=%s" % pair for pair in os.environb.items()]
     pairs = (variable.partition(b"=") for variable in given)
-    return {name: value for name, equals, value in pairs if name and equals}
+    return {name: value for name, is_one, value in pairs if is_one and name not in _OURS_ALONE}
 
 
 def _let_go_of_the_stdio() -> None:

@@ -12,7 +12,7 @@ from supervisor.errors import StoreError, TranscriptError
 from supervisor.runtime.supervision import Supervision
 from supervisor.store.interface import Store
 
-__all__ = ["Listening"]
+__all__ = ["LOOK_SECONDS", "Listening"]
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Listening:
     def start(self) -> None:
         """Begin to ask."""
         if self._store is not None and self._task is None:
-            self._task = asyncio.create_task(self._listen(self._store))
+            self._task = asyncio.create_task(self._listen())
 
     async def stop(self) -> None:
         """Ask no more, once it is written down what was shown."""
@@ -61,14 +61,20 @@ class Listening:
         heard = [Heard(session_id=w.session_id, word_id=w.id, at=now) for w in words]
         await self._supervision.words_heard(heard)
 
-    async def _listen(self, store: Store) -> None:
+    async def look(self) -> None:
+        """Ask the store once."""
+        if self._store is None:
+            return
+        try:
+            words = await self._store.words(self._supervision.session_id)
+        except (StoreError, TranscriptError) as error:
+            log.debug("nobody can be heard: %s", error)
+            return
+        for word in words:
+            if word.id not in self._heard:
+                self._waiting[word.id] = word
+
+    async def _listen(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            try:
-                words = await store.words(self._supervision.session_id)
-            except (StoreError, TranscriptError) as error:
-                log.debug("nobody can be heard: %s", error)
-                continue
-            for word in words:
-                if word.id not in self._heard:
-                    self._waiting[word.id] = word
+            await self.look()

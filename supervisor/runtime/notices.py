@@ -58,6 +58,7 @@ def notice(decision: Decision, *, host: str, objective: str | None, quotes: bool
         "confidence": verdict.confidence,
         "entry": verdict.seq,
         "onset_entry": verdict.onset_seq,
+        "skipped": [f"{one.action} {one.reason}" for one in decision.skipped],
     }
     if quotes:
         said["objective"] = None if objective is None else one_line(objective, 500)
@@ -82,7 +83,8 @@ def told(said: Mapping[str, Any]) -> str:
         lines.append(f"Objective: {said['objective']}")
     if said.get("summary"):
         lines.append(said["summary"])
-    return "\n".join([*lines, f"lucid show {said['session_id']}"])
+    passed = [f"Not at hand: {one}" for one in said["skipped"]]
+    return "\n".join([*lines, *passed, f"lucid show {said['session_id']}"])
 
 
 def alert(said: Mapping[str, Any], at: datetime) -> list[dict[str, Any]]:

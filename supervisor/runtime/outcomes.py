@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from supervisor.core.decision import Decision
-from supervisor.core.entry import Entry, Origin, Prompt, ToolCall, ToolResult, is_output
+from supervisor.core.entry import Entry, Origin, Prompt, Text, ToolCall, ToolResult, is_output
 from supervisor.core.outcome import Outcome, OutcomeStatus
 from supervisor.core.verdict import FailureMode, Verdict
 
@@ -49,6 +49,8 @@ class _Open:
     beside_call: str | None = None
     effect_seq: int | None = None
     calls: int = 0
+    said_seq: int = 0
+    """Where the agent spoke last: words can show the failure without a call."""
     results: int = 0
 
     @property
@@ -146,6 +148,8 @@ class Outcomes:
             return self._await_answer(action, entry, now)
         if action.is_on_stop:
             return []  # the next stop tells
+        if isinstance(entry, Text):
+            action.said_seq = entry.seq
         if isinstance(entry, ToolCall):
             action.calls += 1
         if isinstance(entry, ToolResult) and action.calls:
@@ -207,9 +211,9 @@ class Outcomes:
     def _shows_failure(action: _Open, verdict: Verdict) -> bool:
         if action.is_resumption or action.is_on_stop:
             return action.effect_seq is not None
-        return (
-            action.effect_seq is not None and action.calls > 0 and verdict.seq > action.effect_seq
-        )
+        if action.effect_seq is None or verdict.seq <= action.effect_seq:
+            return False
+        return action.calls > 0 or verdict.seq == action.said_seq
 
     def failed(self, decision: Decision, seq: int, now: datetime, reason: str) -> list[Outcome]:
         """The action could not be carried out."""

@@ -6,7 +6,17 @@ import asyncio
 from collections import deque
 
 from supervisor.core.digest import Digest, DigestWriter
-from supervisor.core.entry import Compaction, Entry, Origin, Prompt, Text, ToolCall, is_output
+from supervisor.core.entry import (
+    Compaction,
+    Entry,
+    Notice,
+    Origin,
+    Prompt,
+    Text,
+    ToolCall,
+    Unknown,
+    is_output,
+)
 from supervisor.runtime.aftermath import may_write
 from supervisor.store.interface import StoredEntry
 
@@ -26,6 +36,8 @@ class Progress:
         """Where the main agent's newest turn began."""
         self.output_seq = 0
         """Where its model answered last."""
+        self.rests = False
+        """Whether the main agent's last word is the end of a turn."""
         self.compactions = 0
         """Compactions of its context so far."""
         self.summary = ""
@@ -56,6 +68,8 @@ class Progress:
         self._digest.observe(entry)
         if entry.agent_id is not None:
             return
+        if not isinstance(entry, Notice | Unknown):
+            self.rests = isinstance(entry, Text) and entry.stop_reason == "end_turn"
         if isinstance(entry, Prompt) and entry.origin is Origin.COMPACTION:
             self.summary = entry.text
         # A fork's copies come late: the turn that is gone on with stands before them.

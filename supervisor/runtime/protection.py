@@ -100,6 +100,7 @@ class StoreNews(SpoolListener):
 
     def went_away(self, error: StoreError) -> None:
         METRICS.store_away.inc()
+        METRICS.store_errors.labels("write").inc()
         if self._absence.when_away is WhenAway.PAUSE:
             longest = duration_text(self._absence.pause_at_most)
             meanwhile = f"tool calls wait for it, at most {longest}"

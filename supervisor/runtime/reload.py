@@ -17,7 +17,7 @@ from supervisor.policy.load import Loaded, read_policy
 from supervisor.policy.model import Policy
 from supervisor.runtime import registry
 
-__all__ = ["EVERY_SECONDS", "PolicyWatch"]
+__all__ = ["EVERY_SECONDS", "PolicyWatch", "StandingPolicy"]
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,26 @@ EVERY_SECONDS = 2.0
 """How often the files are looked at: soon enough for somebody who waits for it."""
 
 _Stamp = tuple[int, int, int] | None
+
+
+class StandingPolicy:
+    """A policy that sessions begin under, one after the other, each as it is by then."""
+
+    def __init__(self, source: Path | str) -> None:
+        """Raises `PolicyError` where it has faults."""
+        self._source = source
+        self._loaded = self._read()
+
+    async def newest(self) -> Loaded:
+        """As its files say now; where they have faults, as it was before, loudly."""
+        try:
+            self._loaded = await asyncio.to_thread(self._read)
+        except PolicyError as error:
+            _refused(error)
+        return self._loaded
+
+    def _read(self) -> Loaded:
+        return read_policy(self._source, detectors=registry.detectors(), actions=registry.actions())
 
 
 class PolicyWatch:
@@ -38,7 +58,8 @@ class PolicyWatch:
     ) -> None:
         """`take` gets a new policy, `refuse` hears in one sentence why there is none."""
         self._own = loaded.files[0]
-        self._stamps = _stamps(loaded.files)
+        # Not looked at yet: it may have changed since it was read, or be read no more.
+        self._stamps: dict[Path, _Stamp] = dict.fromkeys(loaded.files)
         self._policy = loaded.policy
         self._take = take
         self._refuse = refuse
@@ -64,12 +85,13 @@ class PolicyWatch:
                 actions=registry.actions(),
             )
         except PolicyError as error:
-            await self._told(error)
+            await self._refuse(_refused(error))
             return False
         # Files that were written while they were read are read again next time.
         known = {file: stamp for file, stamp in stamps.items() if file in loaded.files}
         self._stamps = {**_stamps(loaded.files), **known}
         METRICS.policy_last_reload.set_to_current_time()
+        METRICS.policy_reload_successful.set(1)
         if loaded.policy == self._policy:
             return False
         self._policy = loaded.policy
@@ -77,13 +99,16 @@ class PolicyWatch:
         await self._take(loaded.policy)
         return True
 
-    async def _told(self, error: PolicyError) -> None:
-        METRICS.policy_reload_failures.inc()
-        first, count = error.problems[0], len(error.problems)
-        more = f", and {count - 1} more faults" if count > 1 else ""
-        said = f"the changed policy is refused, the one before stays in use: {first}{more}"
-        log.error("%s", said)
-        await self._refuse(said)
+
+def _refused(error: PolicyError) -> str:
+    """Makes it known that a changed policy is not used; returns what to say of it."""
+    METRICS.policy_reload_failures.inc()
+    METRICS.policy_reload_successful.set(0)
+    first, count = error.problems[0], len(error.problems)
+    more = f", and {count - 1} more faults" if count > 1 else ""
+    said = f"the changed policy is refused, the one before stays in use: {first}{more}"
+    log.error("%s", said)
+    return said
 
 
 def _stamps(files: Iterable[Path]) -> dict[Path, _Stamp]:

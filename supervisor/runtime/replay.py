@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 
 import msgspec
-from claude_agent_sdk import SessionKey
 
 from supervisor.core.detector import DetectorConfig
 from supervisor.core.session import SessionState
@@ -26,6 +25,7 @@ from supervisor.policy.judge import JUDGE
 from supervisor.policy.risk import RiskUse
 from supervisor.runtime import registry
 from supervisor.runtime.judge import Judge, Judged, Trouble, objective_in
+from supervisor.store.codec import key_of
 from supervisor.store.interface import Incident, SessionRow, Store
 
 __all__ = ["NOT_REPLAYED", "Scanned", "configs_of", "replay", "scan"]
@@ -130,9 +130,7 @@ async def _scan_file(source: Source, store: Store, judge: Judge, found: Scanned)
 async def _judge_lines(
     source: Source, lines: list[Line], store: Store, judge: Judge, found: Scanned
 ) -> None:
-    key = SessionKey(project_key=source.project_key or _NO_PROJECT, session_id=source.session_id)
-    if source.subpath:
-        key["subpath"] = source.subpath
+    key = key_of(source.project_key or _NO_PROJECT, source.session_id, source.subpath)
     stored = await store.write(
         key,
         [line.raw for line in lines],

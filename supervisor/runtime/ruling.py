@@ -24,7 +24,11 @@ from supervisor.runtime.journal import Journal
 from supervisor.runtime.outcomes import Outcomes
 from supervisor.runtime.stops import Stops
 
-__all__ = ["Ruling"]
+__all__ = ["LEFT_OPEN", "Ruling"]
+
+LEFT_OPEN = "the process ended before it could be judged"
+"""Why an action of a former worker has no outcome that says more: it may have been carried
+out."""
 
 
 _DECIDED_ELSEWHERE = frozenset({FailureMode.INTERRUPTION, FailureMode.STOP})
@@ -44,18 +48,21 @@ class Ruling:
         capabilities: Callable[[str | None], frozenset[Capability]],
         decided: Callable[[Decision], None],
         now: Callable[[], datetime],
+        hand_over: str = "",
     ) -> None:
         """`capabilities(agent_id)` says what can be done to an agent; `decided` hears of each
-        decision once it is on record, and returns at once."""
+        decision once it is on record, and returns at once. `hand_over` is the command by which
+        the session goes on where everything can be done, if that is not here."""
         self.policy = policy
         self.history = History()
-        self.outcomes = Outcomes(self._concerns, self.history.record_effect)
+        self.outcomes = Outcomes(self._concerns, self._took_effect)
         self.capabilities = capabilities
         self._journal = journal
         self._bearings = bearings
         self._stops = stops
         self._decided = decided
         self._now = now
+        self._hand_over = hand_over
         self._results: dict[str, asyncio.Future[ActionResult]] = {}
 
     def remember(
@@ -78,10 +85,9 @@ class Ruling:
 
     async def give_up(self, left_open: Iterable[Decision], seq: int) -> None:
         """Nobody can tell any more what came of a former worker's actions."""
-        reason = "the process ended before it could be judged"
         for decision in left_open:
             self.outcomes.opened(decision)
-            await self.superseded(decision, seq, reason)
+            await self.superseded(decision, seq, LEFT_OPEN)
 
     async def rule_on(self, verdicts: Sequence[Verdict]) -> bool:
         """Decide on verdicts, and have what is decided done; returns whether it is on
@@ -155,7 +161,8 @@ class Ruling:
     def _answer(self, verdict: Verdict) -> list[Event]:
         """The verdict, what it settles, and the decision on it."""
         now = self._now()
-        settled = self.outcomes.judged(verdict, now)
+        late = self._bearings.at(verdict).gone
+        settled = [] if late else self.outcomes.judged(verdict, now)
         for outcome in settled:
             self.history.record_outcome(outcome)
         return [verdict, *settled, self._decide(verdict, now)]
@@ -169,6 +176,7 @@ class Ruling:
             actions=registry.actions(),
             capabilities=self.capabilities(verdict.agent_id),
             situation=self._bearings.at(verdict),
+            hand_over="" if verdict.agent_id else self._hand_over,
         )
         self.history.record_decision(decision)
         self._bearings.decided(decision)
@@ -195,6 +203,11 @@ class Ruling:
         METRICS.action_tokens.labels(outcome.failure_mode, outcome.action).inc(tokens)
         if outcome.failure_mode is FailureMode.STOP:
             self._stops.settled(outcome)
+
+    def _took_effect(self, decision: Decision) -> None:
+        self.history.record_effect(decision)
+        waited = (self._now() - decision.at).total_seconds()
+        METRICS.intervention_delay.labels(decision.action or "").observe(max(0.0, waited))
 
     def _withdraw(self, events: Sequence[Event]) -> None:
         """Unrecorded decisions are not acted on: the audit trail has no holes."""

@@ -29,10 +29,11 @@ from supervisor.core.resumption import going_on
 from supervisor.core.session import SessionState
 from supervisor.core.word import Heard, Word
 from supervisor.errors import Drained, LeaseLost, SupervisorError
-from supervisor.policy.load import load_policy
+from supervisor.policy.load import Loaded, load_policy
 from supervisor.policy.model import Policy
 from supervisor.policy.stored import restored_policy
 from supervisor.runtime import registry
+from supervisor.runtime.changes import switched
 from supervisor.runtime.client import SupervisedClient
 from supervisor.runtime.feed import user_message
 from supervisor.runtime.hold import Hold
@@ -41,6 +42,7 @@ from supervisor.runtime.stops import NOT_CHECKED
 from supervisor.runtime.submission import Submission
 from supervisor.settings import read_settings
 from supervisor.store.interface import SessionRow, Store
+from supervisor.telemetry.logs import bind_session
 
 __all__ = [
     "OPEN",
@@ -135,7 +137,7 @@ class SessionRun:
         session: SessionRow,
         store: Store,
         options: ClaudeAgentOptions,
-        policy: Policy | Path | str | None,
+        policy: Policy | Loaded | Path | str | None,
         *,
         say: str | None = None,
         restore_files: bool | None = None,
@@ -168,9 +170,11 @@ class SessionRun:
         Raises `LeaseHeld` where another worker has the session, `LeaseLost` where one took
         it over, `SessionEnded`, and what the SDK raises where the agent cannot be started.
         """
+        bind_session(self.session_id)
         begins = await _never_began(self._session, self._store)
         if not begins:
             await self._listen()
+            self._options = replace(self._options, **await self._switched())
         client = self._made(begins)
         await client.connect(_only(self._session.objective or "") if begins else None)
         try:
@@ -194,6 +198,15 @@ class SessionRun:
         if self._say is not None:
             told.append(self._say)
         self._say = "\n".join(told) or None
+
+    async def _switched(self) -> dict[str, Any]:
+        """What actions have set for the rest of the session."""
+        asked = Submission.of(self._session)
+        return switched(
+            await self._store.decisions(self.session_id),
+            await self._store.outcomes(self.session_id),
+            asked.model_since if asked is not None else None,
+        )
 
     async def drain(self, within: float) -> None:
         """Stop in good order within so many seconds, and leave the session to be resumed;

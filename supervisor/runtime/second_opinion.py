@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from supervisor.core.decision import Choice, Decision
 from supervisor.core.entry import Entry
 from supervisor.core.text import one_line
-from supervisor.core.verdict import Verdict
-from supervisor.errors import StoreError, TranscriptError
+from supervisor.core.verdict import FailureMode, Verdict
+from supervisor.errors import ActionError, StoreError, TranscriptError
 from supervisor.ingest.claude_code import TranscriptReader
 from supervisor.metrics import METRICS
 from supervisor.policy.judge import JUDGE, OpinionPrice, Opinions, Spending
@@ -39,7 +39,7 @@ from supervisor.store.interface import Store, StoredEntry
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
-    from anthropic.types import Message
+    from anthropic.types import Message, MessageParam
 
 __all__ = ["PROCESS", "Given", "SecondOpinion", "Spent", "question_on"]
 
@@ -154,7 +154,7 @@ class SecondOpinion:
         self._hour = hour
         self._session = Spent()
         self._clock = clock
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Given]] = set()
         self._one_at_a_time = asyncio.Lock()
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         self._noted: set[Given] = set()
@@ -191,7 +191,12 @@ class SecondOpinion:
         if self._client is not None:
             await self._client.close()
 
-    async def _settle(self, verdict: Verdict) -> None:
+    async def asked(self, verdict: Verdict) -> Given | None:
+        """Ask about a verdict that no rule acts on, and wait for what comes of it; None where
+        it is not worth asking."""
+        return await self._settle(verdict) if self._is_worth_it(verdict) else None
+
+    async def _settle(self, verdict: Verdict) -> Given:
         try:
             answer = await self._answer(verdict)
             given = await self._take(verdict, answer)
@@ -203,16 +208,13 @@ class SecondOpinion:
             given = Given.UNREADABLE
             await self._tell(given, f"{type(error).__name__}: {error}")
         _count(verdict, given)
+        return given
 
     async def _take(self, verdict: Verdict, answer: Answer) -> Given:
         said = one_line(answer.reason, _SAID)
-        log.info(
-            "second opinion on %s at entry %d: %s, %s",
-            verdict.failure_mode,
-            verdict.seq,
-            answer.holds,
-            said,
-        )
+        mode, at = verdict.failure_mode, verdict.seq
+        log.info("second opinion on %s at entry %d: %s", mode, at, answer.holds)
+        log.debug("its reason: %s", said)
         if answer.holds is not Holds.YES:
             return _ANSWERS[answer.holds]
         in_time = await self._confirmed(confirmation(verdict, answer))
@@ -234,12 +236,26 @@ class SecondOpinion:
         key = question.fingerprint(self._judge.model)
         async with self._one_at_a_time:
             if key not in self._answers:
-                self._answers[key] = await self._asked(question)
+                self._answers[key] = await self._asked(INSTRUCTIONS, messages_of(question))
                 if len(self._answers) > _REMEMBERED:
                     self._answers.popitem(last=False)
             return self._answers[key]
 
-    async def _asked(self, question: Question) -> Answer:
+    async def put(self, instructions: str, messages: list[MessageParam]) -> Answer:
+        """Ask something else, within the same budgets and time limit; somebody waits for the
+        answer. Raises `ActionError` where there is none."""
+        try:
+            async with self._one_at_a_time:
+                answer = await self._asked(instructions, messages)
+        except _Failed as error:
+            METRICS.opinions.labels(FailureMode.STOP, error.given).inc()
+            said = one_line(str(error), _SAID)
+            raise ActionError(f"the judge gave no answer ({error.given}): {said}") from error
+        given = _ANSWERS.get(answer.holds, Given.CONFIRMED)
+        METRICS.opinions.labels(FailureMode.STOP, given).inc()
+        return answer
+
+    async def _asked(self, instructions: str, messages: list[MessageParam]) -> Answer:
         self._check_budget()
         for spent in (self._session, self._hour):
             spent.called(self._clock())
@@ -247,7 +263,7 @@ class SecondOpinion:
         seconds = self._judge.timeout.total_seconds()
         try:
             async with asyncio.timeout(seconds):
-                message = await self._send(client, question)
+                message = await self._send(client, instructions, messages)
         except TimeoutError as error:
             raise _Failed(Given.TIMEOUT, f"no answer in {seconds:g} s") from error
         if self._judge.price is not None:
@@ -274,13 +290,15 @@ class SecondOpinion:
                 raise _unreachable(error) from error
         return self._client
 
-    async def _send(self, client: AsyncAnthropic, question: Question) -> Message:
+    async def _send(
+        self, client: AsyncAnthropic, instructions: str, messages: list[MessageParam]
+    ) -> Message:
         try:
             return await client.messages.create(
                 model=self._judge.model,
                 max_tokens=_TOKENS,
-                system=INSTRUCTIONS,
-                messages=messages_of(question),
+                system=instructions,
+                messages=messages,
                 tools=[TOOL],
                 tool_choice=ANSWERING,
             )

@@ -17,9 +17,10 @@ from supervisor.core.decision import Choice, Decision
 from supervisor.core.outcome import OutcomeStatus
 from supervisor.errors import ActionError
 from supervisor.runtime.listening import Listening
+from supervisor.runtime.stops import decides_on_stops
 from supervisor.runtime.supervision import Supervision
 
-__all__ = ["STOP_SECONDS", "Stopping"]
+__all__ = ["STOP_SECONDS", "Stopping", "goes_on_by_itself"]
 
 STOP_SECONDS = 7 * 24 * 3600.0
 """How long the agent waits at its stop, longer than all the checks of a ladder may take. The
@@ -59,7 +60,7 @@ class Stopping:
         self, hook: HookInput, call_id: str | None, context: HookContext
     ) -> HookJSONOutput:
         """The agent wants to end its turn: the `Stop` hook."""
-        if _goes_on_by_itself(hook):
+        if goes_on_by_itself(hook):
             return {}
         if (word := self._listening.take()) is not None:
             return {"decision": "block", "reason": word}
@@ -73,6 +74,8 @@ class Stopping:
 
     async def _decided(self, transcript: str, said: str) -> str | None:
         """What keeps the agent at work; None lets it stop."""
+        if not decides_on_stops(self._supervision.policy):
+            return None
         self._leave.clear()
         await self._supervision.heard(said, CATCH_UP_SECONDS)
         while True:
@@ -106,6 +109,7 @@ def _goes_down_the_ladder(result: ActionResult | None) -> bool:
     return result is not None and (result.status is OutcomeStatus.FAILED or result.at_once)
 
 
-def _goes_on_by_itself(hook: HookInput) -> bool:
+def goes_on_by_itself(hook: HookInput) -> bool:
+    """Whether the turn of an agent that posts its `Stop` hook does not end here."""
     tasks = cast("Iterable[Mapping[str, object]]", hook.get("background_tasks") or ())
     return any(task.get("type") in _GO_ON_BY_THEMSELVES for task in tasks)

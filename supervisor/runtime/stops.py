@@ -6,13 +6,16 @@ An agent that is about to end its turn is no failure, but it is decided on like 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from supervisor.core.action import Capability
 from supervisor.core.entry import LUCID_MARKER
 from supervisor.core.outcome import Outcome, OutcomeStatus
 from supervisor.core.sent import SentPrompt
 from supervisor.core.text import one_line
 from supervisor.core.verdict import Evidence, FailureMode, Severity, Verdict
-from supervisor.policy.model import Policy
+from supervisor.policy.ladder import Reach
+from supervisor.policy.model import Policy, Rule, Rung
 from supervisor.runtime import registry
 
 __all__ = ["NOT_CHECKED", "Stops", "decides_on_stops"]
@@ -41,8 +44,10 @@ class Stops:
         if not prompt.text.startswith(LUCID_MARKER):
             self._turn = prompt.uuid[:8]
 
-    def turn_began(self) -> None:
-        """What was checked before is not what will be there."""
+    def turn_began(self, turn: str = "") -> None:
+        """What was checked before is not what will be there. `turn` tells it from others,
+        where no prompt of ours does."""
+        self._turn = turn[:8] or self._turn
         self.unchecked = NOT_CHECKED if self._checks else ""
 
     def settled(self, outcome: Outcome) -> None:
@@ -75,16 +80,23 @@ class Stops:
 
 def decides_on_stops(policy: Policy) -> bool:
     """Whether the policy has a say in the end of a turn."""
-    return any(rule.enabled and FailureMode.STOP in rule.on for rule in policy.rules)
+    return any(True for _ in _on_stops(policy))
 
 
 def _checks(policy: Policy) -> bool:
     """Whether a rung of the policy says if the work is done."""
     actions = registry.actions()
     return any(
-        option.action in actions and Capability.REFUSE_STOP in actions[option.action].needs
-        for rule in policy.rules
+        Capability.REFUSE_STOP in actions[option.action].needs
+        for rule, option in _on_stops(policy)
         if rule.answers(FailureMode.STOP) and policy.acts(rule)
-        for rung in rule.ladder
-        for option in rung.options
     )
+
+
+def _on_stops(policy: Policy) -> Iterator[tuple[Rule, Rung]]:
+    """What the policy has for stops and names somebody for, with its rule."""
+    reach = Reach(registry.actions(), frozenset(Capability), policy.unnamed)
+    for rule in policy.rules:
+        if rule.enabled and FailureMode.STOP in rule.on:
+            for rung in rule.ladder:
+                yield from ((rule, option) for option in reach.split(rung)[0])

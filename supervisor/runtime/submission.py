@@ -4,6 +4,7 @@ worker can run it."""
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,9 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: int = 0
     """Workers take the highest first."""
     model: str | None = None
+    model_since: datetime | None = None
+    """When a person chose the model for a session that was under way; actions that switched
+    it before do not hold any more."""
     max_turns: int | None = None
     max_budget_usd: float | None = None
     allow: tuple[str, ...] = ()

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import msgspec
-from claude_agent_sdk import SessionKey
 
-from supervisor.core.action import ActionResult, Capability
+from supervisor.core.action import ActionResult, Capability, Opinion
 from supervisor.core.checkpoint import Checkpoint
 from supervisor.core.decision import Choice, Decision
 from supervisor.core.digest import Digest
@@ -27,12 +27,15 @@ from supervisor.core.outcome import Outcome
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import FailureMode, Verdict
 from supervisor.core.word import Heard
+from supervisor.errors import ActionError
+from supervisor.metrics import METRICS
 from supervisor.policy.engine import matches
 from supervisor.policy.model import Policy
 from supervisor.runtime import registry
-from supervisor.runtime.account import Event
+from supervisor.runtime.account import Event, Stopwatch, store_asked
 from supervisor.runtime.bearings import Bearings
 from supervisor.runtime.chain import Gaps
+from supervisor.runtime.checking import ask_about_work
 from supervisor.runtime.diagnosis import diagnose_stored, verdict_on
 from supervisor.runtime.journal import Journal
 from supervisor.runtime.judge import Judge, Trouble, objective_in
@@ -42,6 +45,9 @@ from supervisor.runtime.ruling import Ruling
 from supervisor.runtime.second_opinion import SecondOpinion, question_on
 from supervisor.runtime.stops import Stops
 from supervisor.store.interface import Store, StoredEntry
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionKey
 
 __all__ = ["OPINIONS_AT_END_SECONDS", "Event", "Supervision"]
 
@@ -71,20 +77,24 @@ class Supervision:
         lease: Callable[[], Lease | None] = lambda: None,
         now: Callable[[], datetime] = _utc_now,
         labels: Mapping[str, str] | None = None,
+        hand_over: str = "",
     ) -> None:
         """`capabilities(agent_id)` says what can be done to an agent; `act` starts an
         action, `tell` hears every event; both return at once. Writes are made under
-        `lease()`, where there is one."""
+        `lease()`, where there is one. For `hand_over` see `Ruling`."""
         self.session_id = session_id
         self.seq = 0
         self._store = store
         self._act = act
         self._lease = lease
         self._now = now
-        self._judge = Judge(session_id, registry.detectors(), policy.detectors, policy.risk)
+        self._judge = Judge(
+            session_id, registry.detectors(), policy.detectors, policy.risk, Stopwatch()
+        )
         self.bearings = Bearings(session_id, labels)
         """What the session took so far."""
         self._journal = Journal(session_id, store, tell=tell, lease=lease, now=now)
+        self._journal.account.decides_by(policy)
         self._stops = Stops(policy)
         self._ruling = Ruling(
             policy,
@@ -94,6 +104,7 @@ class Supervision:
             capabilities=capabilities,
             decided=self._decided,
             now=now,
+            hand_over=hand_over,
         )
         self._progress = Progress()
         self._prompts = Prompts(session_id)
@@ -108,8 +119,18 @@ class Supervision:
         self.gaps: tuple[int, ...] = ()
         """Entries of a resumed transcript whose parent is not there."""
         """What the session is for; None until that is known."""
+        self._decided_on: set[str] = set()
+        """The verdicts that a former worker decided on."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._lock = asyncio.Lock()
+
+    def began(self) -> None:
+        """This process supervises the session from now on: `/metrics` shows it."""
+        self._journal.began()
+
+    def ended(self) -> None:
+        """It does no more. Once more does no harm."""
+        self._journal.ended()
 
     async def use(self, policy: Policy) -> None:
         """Decide by another policy from now on. What its rules, limits and mode say holds at
@@ -127,6 +148,16 @@ class Supervision:
     def outage_mark(self) -> str:
         """Where the model answered last: as long as it stays, an outage lasts."""
         return f"after {self._progress.output_seq}"
+
+    @property
+    def rests(self) -> bool:
+        """Whether the main agent's last turn has come to its end."""
+        return self._progress.rests
+
+    def ends_with(self, verdict: Verdict) -> bool:
+        """Whether a verdict is about the words with which the main agent ends its turn."""
+        last = self._progress.output_seq
+        return self.rests and verdict.agent_id is None and verdict.seq >= last
 
     @property
     def digest(self) -> Digest:
@@ -184,37 +215,56 @@ class Supervision:
         return checkpoints.last() if checkpoints else None
 
     async def take(
-        self, key: SessionKey, raws: Sequence[bytes], *, inherited: bool | None = None
+        self,
+        key: SessionKey,
+        raws: Sequence[bytes],
+        *,
+        inherited: bool | None = None,
+        offsets: Sequence[int] | None = None,
     ) -> None:
-        """Store raw entries, then judge those that are new. Raises `StoreError` where
-        they cannot be stored; nothing is judged then, and taking them again is right.
+        """Store raw entries, then judge those that are new; see `Store.write`. Raises
+        `StoreError` where they cannot be stored; nothing is judged then, and taking them
+        again is right.
 
         A caller that stops waiting, as the SDK does after a minute, stops nothing: what
         is stored would otherwise never be judged.
         """
-        task = asyncio.create_task(self._take(key, raws, inherited))
+        task = asyncio.create_task(self._take(key, raws, inherited, offsets))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.shield(task)
 
-    async def _take(self, key: SessionKey, raws: Sequence[bytes], inherited: bool | None) -> None:
+    async def _take(
+        self,
+        key: SessionKey,
+        raws: Sequence[bytes],
+        inherited: bool | None,
+        offsets: Sequence[int] | None,
+    ) -> None:
         async with self._lock:
-            stored = await self._store.write(
-                key,
-                raws,
-                session_id=self.session_id,
-                inherited=inherited,
-                lease=self._lease(),
-            )
+            with store_asked("write"):
+                stored = await self._store.write(
+                    key,
+                    raws,
+                    session_id=self.session_id,
+                    inherited=inherited,
+                    offsets=offsets,
+                    lease=self._lease(),
+                )
             for entry in stored:
                 await self._observe(entry)
 
-    async def prime(self, sdk_session_id: str) -> None:
+    async def prime(self, sdk_session_id: str, judged_to: int | None = None) -> None:
         """Bring a session that is in the store already back to mind: what was done so
-        far, and the detectors' state in the given transcript."""
+        far, and the detectors' state in the given transcript. Entries behind `judged_to`,
+        if that is given, were stored and perhaps not judged: they are now."""
         left_open = await self._remember()
         gaps = Gaps()
+        behind: list[StoredEntry] = []
         async for stored in self._store.entries(self.session_id):
+            if judged_to is not None and stored.seq > judged_to:
+                behind.append(stored)
+                continue
             self.seq = stored.seq
             if stored.transcript == sdk_session_id:
                 self._progress.note_line(stored)
@@ -226,14 +276,16 @@ class Supervision:
                     self._progress.note(entry, inherited=stored.inherited)
         self.gaps = gaps.found()
         await self._ruling.give_up(left_open, self.seq)
+        for stored in behind:
+            if stored.transcript == sdk_session_id:
+                await self._observe(stored)
 
     async def _remember(self) -> Iterable[Decision]:
         """What was done so far; returns the decisions whose action has no outcome."""
         self.objective = (await self._store.session(self.session_id)).objective
-        left_open = self._ruling.remember(
-            await self._store.decisions(self.session_id),
-            await self._store.outcomes(self.session_id),
-        )
+        decisions = await self._store.decisions(self.session_id)
+        self._decided_on = {decision.verdict.id for decision in decisions}
+        left_open = self._ruling.remember(decisions, await self._store.outcomes(self.session_id))
         for prompt in await self._store.prompts(self.session_id):
             self._stops.asked(prompt)
             self._prompts.remember(prompt)
@@ -303,6 +355,15 @@ class Supervision:
         """What the action that a stop led to did, once it is done."""
         return await self._ruling.result_of(decision)
 
+    async def ask(self, decision: Decision, question: str) -> Opinion:
+        """Put a question about the agent's work to the policy's judge, which stays the one
+        that the session began with. Raises `ActionError` where there is no answer."""
+        if not self._opinions:
+            raise ActionError("the session began under a policy without a judge")
+        return await ask_about_work(
+            self._opinions, self._store, self.digest, decision.verdict, question
+        )
+
     async def heard(self, said: str, within: float) -> bool:
         """Wait until the transcript holds the main agent's last words, at most `within`
         seconds; returns whether it does."""
@@ -310,7 +371,7 @@ class Supervision:
 
     def dismiss(self, agent_id: str) -> None:
         """A subagent was stopped."""
-        self._judge.dismiss(agent_id)
+        self.bearings.stopped(agent_id, self._now())
 
     def resumed(self, decision: Decision) -> None:
         """The interrupted turn goes on from here."""
@@ -319,7 +380,7 @@ class Supervision:
     async def tick(self) -> None:
         """Tell the detectors the time: silence is a symptom too."""
         async with self._lock:
-            judged = self._judge.tick(self._now())
+            judged = self._judge.tick(self._now(), self.bearings.gone)
             await self._journal.report(judged.troubles)
             await self._ruling.rule_on(judged.verdicts)
 
@@ -378,10 +439,11 @@ class Supervision:
         async with self._lock:
             await self._ruling.superseded(decision, self.seq, reason)
 
-    def turn_began(self) -> None:
-        """Somebody asks for something: what interrupted the turn before is over."""
+    def turn_began(self, turn: str = "") -> None:
+        """Somebody asks for something: what interrupted the turn before is over. `turn` is
+        the runtime's name for it, where the prompt did not go out through us."""
         self._journal.account.turn_began()
-        self._stops.turn_began()
+        self._stops.turn_began(turn)
 
     async def turn_ended(self, stopped: str | None = None) -> None:
         """The main agent yielded, or all were stopped and why: what is open is settled."""
@@ -393,7 +455,7 @@ class Supervision:
         nothing is done about it."""
         self._ruling.capabilities = lambda agent_id: frozenset()
         async with self._lock:
-            judged = self._judge.finish()
+            judged = self._judge.finish(self.bearings.gone)
             await self._ruling.rule_on(judged.verdicts)
             await self._journal.report(judged.troubles)
             reason = "the session ended before it could be judged"
@@ -421,7 +483,9 @@ class Supervision:
         await self._journal.report([Trouble(source, seq, message)])
 
     async def _observe(self, stored: StoredEntry) -> None:
+        began = time.perf_counter()
         judged = self._judge.observe(stored)
+        METRICS.judging_duration.observe(time.perf_counter() - began)
         self.seq = stored.seq
         self._progress.note_line(stored)
         now = self._now()
@@ -430,11 +494,15 @@ class Supervision:
             settled.extend(self._ruling.outcomes.observe(entry, now))
             await self._notice(entry, now)
         self.bearings.take(stored, judged.entries)
+        if not stored.inherited:
+            account = self._journal.account
+            account.took(stored.seq, self.bearings.tokens, self.bearings.added)
         await self._ruling.settle(settled)
         await self._journal.report(judged.troubles)
-        await self._ruling.rule_on(judged.verdicts)
+        found = list(judged.verdicts)
         if not stored.inherited:
-            await self._ruling.rule_on(self.bearings.overspent(self.policy.limits, stored))
+            found += self.bearings.overspent(self.policy.limits, stored)
+        await self._ruling.rule_on([one for one in found if one.id not in self._decided_on])
 
     async def _notice(self, entry: Entry, now: datetime) -> None:
         self._progress.note(entry, inherited=entry.inherited)

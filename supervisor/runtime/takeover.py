@@ -54,6 +54,8 @@ class Takeover:
     """Begins the next part, where that is not `text` at `checkpoint`."""
     command: str = ""
     """A command of the runtime's that is carried out before the next part begins."""
+    grace: float = TOOL_GRACE_SECONDS
+    """How long running tool calls may take to end by themselves."""
 
 
 @dataclass(eq=False)
@@ -167,7 +169,7 @@ class Takeovers:
         await self._may_halt.wait()
         if now.interrupted:
             return
-        await self._boundary.close(TOOL_GRACE_SECONDS)
+        await self._boundary.close(now.takeover.grace)
         now.interrupted = True
         try:
             await self._process.client.interrupt()

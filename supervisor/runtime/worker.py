@@ -25,6 +25,7 @@ from supervisor.errors import (
     TranscriptError,
 )
 from supervisor.runtime.hold import Hold
+from supervisor.runtime.reload import StandingPolicy
 from supervisor.runtime.runner import OPEN, Finish, SessionEnded, SessionRun, policy_of
 from supervisor.runtime.submission import Submission
 from supervisor.settings import read_settings
@@ -51,10 +52,17 @@ class Worker:
     """Runs sessions of one store in this process."""
 
     def __init__(
-        self, store: Store, *, elsewhere: Path | None = None, adopts: bool = False
+        self,
+        store: Store,
+        *,
+        elsewhere: Path | None = None,
+        adopts: bool = False,
+        policy: StandingPolicy | None = None,
     ) -> None:
         """`elsewhere`: where sessions work whose folder is not on this host; None leaves
-        them to other workers. `adopts`: take sessions of `lucid run`, too."""
+        them to other workers. `adopts`: take sessions of `lucid run`, too. `policy` takes the
+        place of the one that each session was submitted with."""
+        self._policy = policy
         self._store = store
         self._elsewhere = elsewhere
         self._adopts = adopts
@@ -131,7 +139,7 @@ class Worker:
             return
         try:
             await self._refuse_what_never_starts(row)
-            self._runs[session_id] = run = self._run_of(row)
+            self._runs[session_id] = run = await self._run_of(row)
             if self.draining.is_set():
                 return
             log.info("session %s taken: %s", session_id, row.state)
@@ -148,10 +156,11 @@ class Worker:
         else:
             self._finished(row, finish)
 
-    def _run_of(self, row: SessionRow) -> SessionRun:
+    async def _run_of(self, row: SessionRow) -> SessionRun:
         options = (Submission.of(row) or Submission()).options(self._folder(row))
         options.stderr = lambda line: log.info("session %s: claude: %s", row.session_id, line)
-        return SessionRun(row, self._store, options, policy_of(row), claims=True)
+        policy = policy_of(row) if self._policy is None else await self._policy.newest()
+        return SessionRun(row, self._store, options, policy, claims=True)
 
     def _finished(self, row: SessionRow, finish: Finish) -> None:
         if finish.is_resumable:

@@ -18,6 +18,7 @@ import msgspec
 from supervisor.core.lease import Lease
 from supervisor.core.session import SessionState
 from supervisor.errors import StoreError, TranscriptError
+from supervisor.privacy.redaction import Redactor
 from supervisor.store.archive_format import (
     End,
     Header,
@@ -36,6 +37,7 @@ _BATCH_BYTES = 4 * 1024 * 1024
 _TTL = timedelta(seconds=60)
 _LEVEL = 6
 _UNFINISHED = "an import of this session has not finished; import its file again"
+_ALL = Redactor(on=False)
 _ENDED = "imported; it was {state} in the store that it was exported from"
 
 
@@ -46,39 +48,48 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
     new: bool = True
     """False where the session was there already, the same."""
+    redacted: int = 0
+    """In how many lines of an export secrets were left out."""
 
 
 # Export
 
 
-async def export_session(store: Store, session_id: str, file: BinaryIO) -> Moved:
-    """Write a session to `file`, as it stands; what is added meanwhile is left out.
+async def export_session(
+    store: Store, session_id: str, file: BinaryIO, *, redactor: Redactor = _ALL
+) -> Moved:
+    """Write a session to `file`, as it stands; what is added meanwhile is left out, and so is
+    what `redactor` takes for a secret.
 
     Holds some megabytes at a time. Equal sessions make equal files. Raises
     `TranscriptError` where there is no such session.
     """
     row = await store.session(session_id)
-    header = header_of(row, await store.transcripts(row.session_id))
+    header = header_of(row, await store.transcripts(row.session_id), redacted=redactor.on)
     numbers = {
         (one.project_key, one.session_id, one.subpath): number
         for number, one in enumerate(header.transcripts)
     }
-    entries = 0
+    entries = redacted = 0
     lines = 1
     with gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed:
         out = cast("BinaryIO", packed)
-        write_line(header, out)
+        redacted += write_line(header, out, redactor)
         async for items in _batches(store, row):
-            await asyncio.to_thread(_write, items, numbers, out)
+            redacted += await asyncio.to_thread(_write, items, numbers, out, redactor)
             entries += sum(isinstance(item, StoredEntry) for item in items)
             lines += len(items)
-        write_line(End(lines=lines), out)
-    return Moved(session_id=row.session_id, entries=entries)
+        write_line(End(lines=lines), out, redactor)
+    return Moved(session_id=row.session_id, entries=entries, redacted=redacted)
 
 
-def _write(items: list[Item], numbers: dict[tuple[str, str, str], int], out: BinaryIO) -> None:
-    for item in items:
-        write_line(encode_item(item, numbers), out)
+def _write(
+    items: list[Item],
+    numbers: dict[tuple[str, str, str], int],
+    out: BinaryIO,
+    redactor: Redactor,
+) -> int:
+    return sum(write_line(encode_item(item, numbers), out, redactor) for item in items)
 
 
 async def _batches(store: Store, row: SessionRow) -> AsyncIterator[list[Item]]:
@@ -231,6 +242,8 @@ async def _compare(store: Store, header: Header, path: Path) -> Moved:
 
 
 def _differs(header: Header, how: str) -> TranscriptError:
+    if header.redacted:
+        how += ", as secrets were left out of the file ('lucid export --raw' keeps them)"
     return TranscriptError(
         f"session {header.session_id!r} is in the store already and not the same: {how}; "
         "nothing was imported: use another --store"

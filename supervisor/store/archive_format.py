@@ -12,10 +12,9 @@ import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import msgspec
-from claude_agent_sdk import SessionKey
 
 from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
@@ -24,8 +23,12 @@ from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
 from supervisor.errors import TranscriptError
+from supervisor.privacy.redaction import Redactor
 from supervisor.store import codec
 from supervisor.store.interface import Incident, SessionRow, StoredEntry, Told
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionKey
 
 __all__ = [
     "MAX_LINE",
@@ -39,7 +42,8 @@ __all__ = [
     "write_line",
 ]
 
-VERSION = 1
+VERSION = 2
+"""Of a redacted archive; one that holds all is of version 1 still, and read by any Lucid."""
 
 MAX_LINE = 128 * 1024 * 1024
 """Bytes. Well above what the longest entry that a model can be sent comes to."""
@@ -84,13 +88,15 @@ class Header(_Line, frozen=True, kw_only=True, omit_defaults=True, tag="lucid-se
     policy: str | None = None
     submission: str | None = None
     entries: _Count = 0
+    redacted: bool = False
+    """Whether secrets were looked for, and left out."""
     transcripts: list[_Transcript]
 
     @property
     def row(self) -> SessionRow:
         """The session, without what is counted."""
         fields = msgspec.structs.asdict(self)
-        del fields["version"], fields["transcripts"]
+        del fields["version"], fields["transcripts"], fields["redacted"]
         return SessionRow(**fields)
 
     @property
@@ -156,11 +162,12 @@ _BEGINNING = msgspec.json.Decoder(_Beginning)
 # Writing
 
 
-def header_of(row: SessionRow, keys: list[SessionKey]) -> Header:
+def header_of(row: SessionRow, keys: list[SessionKey], *, redacted: bool = False) -> Header:
     """The first line for a session with transcripts of these keys. Raises `TranscriptError`
     where it has names that no import takes."""
     header = Header(
-        version=VERSION,
+        version=VERSION if redacted else 1,
+        redacted=redacted,
         session_id=row.session_id,
         project_key=row.project_key,
         created_at=row.created_at,
@@ -216,10 +223,13 @@ def encode_item(item: Item, numbers: dict[tuple[str, str, str], int]) -> _Line:
             return _Incident(record=item)
 
 
-def write_line(line: _Line, file: BinaryIO) -> None:
-    """Write a line. Raises `TranscriptError` where it would be too long to be read again."""
+def write_line(line: _Line, file: BinaryIO, redactor: Redactor) -> bool:
+    """Write a line; returns whether a secret was left out. Raises `TranscriptError` where it
+    would be too long to be read again."""
+    whole = _without_secrets(line, redactor) if isinstance(line, _Entry | _Prompt) else line
     # What an intent quotes may be laid out over several lines.
-    text = msgspec.json.encode(line).replace(b"\n", b" ")
+    plain = msgspec.json.encode(whole).replace(b"\n", b" ")
+    text = plain if isinstance(line, _Entry | _Prompt) else redactor.json(plain)
     if len(text) >= MAX_LINE:
         what = f"entry {line.seq}" if isinstance(line, _Entry) else "a record"
         raise TranscriptError(
@@ -227,6 +237,16 @@ def write_line(line: _Line, file: BinaryIO) -> None:
             "the session cannot be exported"
         )
     file.write(text + b"\n")
+    return whole is not line or text is not plain
+
+
+def _without_secrets(line: _Entry | _Prompt, redactor: Redactor) -> _Entry | _Prompt:
+    raw = _bytes_of(line)
+    redacted = redactor.json(raw)
+    if redacted is raw:
+        return line
+    text, coded = _as_text(redacted)
+    return msgspec.structs.replace(line, text=text, base64=coded)
 
 
 def _as_text(raw: bytes) -> tuple[str | None, str | None]:

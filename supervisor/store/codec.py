@@ -6,10 +6,14 @@ import json
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
-from claude_agent_sdk import SessionKey, SessionStoreEntry
+
+from supervisor.privacy.keyring import keyring
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionKey, SessionStoreEntry
 
 __all__ = ["Identity", "decode", "encode", "identify", "key_of", "pack", "place_of", "unpack"]
 
@@ -92,8 +96,8 @@ def _identify_slowly(raw: bytes) -> Identity:
 
 def key_of(project_key: str, sdk_session_id: str, subpath: str) -> SessionKey:
     """A transcript's key as the SDK has it: a main one's has no subpath."""
-    key = SessionKey(project_key=project_key, session_id=sdk_session_id)
-    return SessionKey(**key, subpath=subpath) if subpath else key
+    key: SessionKey = {"project_key": project_key, "session_id": sdk_session_id}
+    return {**key, "subpath": subpath} if subpath else key
 
 
 def place_of(offset: int, raw: bytes) -> str:
@@ -102,13 +106,16 @@ def place_of(offset: int, raw: bytes) -> str:
 
 
 def pack(raw: bytes) -> tuple[bool, bytes]:
-    """A raw entry as it is kept: compressed from 4 KiB, where that makes it smaller."""
+    """A raw entry as it is kept: compressed from 4 KiB, where that makes it smaller, and
+    encrypted where the environment has a key."""
+    seal = keyring().seal
     if len(raw) < _COMPRESS_FROM:
-        return False, raw
+        return False, seal(raw)
     small = zlib.compress(raw, _LEVEL)
-    return (True, small) if len(small) < len(raw) else (False, raw)
+    return (True, seal(small)) if len(small) < len(raw) else (False, seal(raw))
 
 
 def unpack(compressed: bool, kept: bytes) -> bytes:
-    """The raw entry that was packed."""
-    return zlib.decompress(kept) if compressed else kept
+    """The raw entry that was packed. Raises `StoreError` where its key is not there."""
+    opened = keyring().open(kept)
+    return zlib.decompress(opened) if compressed else opened

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
-
-from claude_agent_sdk import SessionKey, SessionSummaryEntry, fold_session_summary
+from typing import TYPE_CHECKING, NamedTuple
 
 from supervisor.store import codec
 from supervisor.store.interface import StoredEntry
+from supervisor.store.rows import read
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionKey, SessionSummaryEntry
 
 __all__ = ["Draft", "drafts_again", "drafts_of", "fold", "origin"]
 
@@ -95,11 +97,11 @@ def fold(summary: str | None, key: SessionKey, stored: Sequence[StoredEntry]) ->
     """The SDK's digest of a transcript, brought up to date; a subagent's has none."""
     if key.get("subpath"):
         return summary
-    before = (
-        None
-        if summary is None
-        else SessionSummaryEntry(session_id=key["session_id"], mtime=0, data=json.loads(summary))
-    )
+    from claude_agent_sdk import fold_session_summary  # takes a second to import
+
+    before: SessionSummaryEntry | None = None
+    if summary is not None:
+        before = {"session_id": key["session_id"], "mtime": 0, "data": json.loads(read(summary))}
     decoded = (codec.decode(entry.raw) for entry in stored)
     entries = [entry for entry in decoded if entry is not None]
     return codec.encode(fold_session_summary(before, key, entries)["data"]).decode()

@@ -10,22 +10,14 @@ from __future__ import annotations
 import os
 import re
 import socket
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 import msgspec
-from claude_agent_sdk import (
-    SessionKey,
-    SessionListSubkeysKey,
-    SessionStore,
-    SessionStoreEntry,
-    SessionStoreListEntry,
-    SessionSummaryEntry,
-)
 
 from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
@@ -38,6 +30,16 @@ from supervisor.core.word import Heard, Word
 from supervisor.errors import LeaseHeld, LeaseLost, TranscriptError
 from supervisor.store.codec import encode
 from supervisor.store.files import FilesRecord
+from supervisor.store.folders import FileMark, Folder
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import (
+        SessionKey,
+        SessionListSubkeysKey,
+        SessionStoreEntry,
+        SessionStoreListEntry,
+        SessionSummaryEntry,
+    )
 
 __all__ = ["Incident", "Recorded", "Removed", "SessionRow", "Store", "StoredEntry", "Told"]
 
@@ -126,8 +128,9 @@ Told = Verdict | Decision | Outcome | Intent | Incident | SentPrompt
 Recorded = Told | Word | Heard
 
 
-class Store(SessionStore):
-    """Keeps sessions. Every method raises `StoreError` where the database fails.
+class Store(ABC):
+    """Keeps sessions; it is an SDK's `SessionStore`, too. Every method raises `StoreError`
+    where the database fails.
 
     Use it as an async context manager, or call `open` and `close`.
 
@@ -143,6 +146,15 @@ class Store(SessionStore):
     @abstractmethod
     async def close(self) -> None:
         """Close the database. Closing twice is harmless."""
+
+    async def _tried(self) -> None:
+        """Read something as it is opened: what is encrypted with a key that is not there is
+        neither read nor written beside. Raises `StoreError`, and is closed then."""
+        try:
+            await self.sessions(1)
+        except BaseException:
+            await self.close()
+            raise
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -255,8 +267,11 @@ class Store(SessionStore):
         """
 
     @abstractmethod
-    async def sessions(self, limit: int = 100) -> list[SessionRow]:
-        """The sessions, the last changed first."""
+    async def sessions(
+        self, limit: int = 100, *, before: tuple[datetime, str] | None = None
+    ) -> list[SessionRow]:
+        """The sessions, the last changed first; those that come behind `before`, the
+        `updated_at` and id of one, where that is given."""
 
     @abstractmethod
     async def runnable(self, limit: int) -> list[SessionRow]:
@@ -292,6 +307,42 @@ class Store(SessionStore):
 
         Raises `TranscriptError` where there is no such session.
         """
+
+    @abstractmethod
+    async def session_of(self, project_key: str, sdk_session_id: str) -> str | None:
+        """The session that an SDK session's transcripts belong to; None where it has none
+        here. Cheap, unlike a `session` that is not found."""
+
+    @abstractmethod
+    async def live_leases(self) -> list[Lease]:
+        """The leases on sessions that are alive, by the store's clock."""
+
+    @abstractmethod
+    async def acquire_folder(self, name: str, *, owner: str, ttl: timedelta) -> Folder:
+        """Take the right to follow a folder for `ttl`; a folder that is new is made. As with
+        a session's lease, whose `session_id` is the folder's name here. Raises `LeaseHeld`
+        while another owner's lease is alive."""
+
+    @abstractmethod
+    async def renew_folder(self, lease: Lease, *, ttl: timedelta) -> Folder:
+        """Hold a folder's lease for another `ttl` from now. Raises `LeaseLost`."""
+
+    @abstractmethod
+    async def release_folder(self, lease: Lease) -> None:
+        """Let a folder's lease expire now. Harmless where it is lost."""
+
+    @abstractmethod
+    async def folder(self, name: str) -> Folder | None:
+        """The folder of that name; None where nobody ever followed it."""
+
+    @abstractmethod
+    async def keep_marks(self, marks: Sequence[FileMark], *, lease: Lease) -> None:
+        """Keep how far files of the lease's folder were read; a mark replaces the file's last
+        one. Raises `LeaseLost`, and keeps nothing, where another has the folder."""
+
+    @abstractmethod
+    async def marks(self, name: str) -> list[FileMark]:
+        """How far the files of a folder were read, by path."""
 
     @abstractmethod
     def entries(

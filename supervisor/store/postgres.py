@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar
-
-from claude_agent_sdk import (
-    SessionKey,
-    SessionListSubkeysKey,
-    SessionStoreEntry,
-    SessionStoreListEntry,
-    SessionSummaryEntry,
-)
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
@@ -26,15 +18,26 @@ from supervisor.core.word import Word
 from supervisor.errors import StoreError
 from supervisor.store import postgres_entries as entries
 from supervisor.store import postgres_files as files
+from supervisor.store import postgres_folders as folders
 from supervisor.store import postgres_sessions as sessions
 from supervisor.store import postgres_upkeep as upkeep
 from supervisor.store.draft import drafts_of
 from supervisor.store.files import FilesRecord, piece_of
+from supervisor.store.folders import FileMark, Folder
 from supervisor.store.interface import Incident, Recorded, SessionRow, Store, StoredEntry
 from supervisor.store.postgres_pool import Connections
 from supervisor.store.postgres_query import Database
 from supervisor.store.postgres_schema import migrate
 from supervisor.store.postgres_server import Address, explained, reach
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import (
+        SessionKey,
+        SessionListSubkeysKey,
+        SessionStoreEntry,
+        SessionStoreListEntry,
+        SessionSummaryEntry,
+    )
 
 __all__ = ["PostgresStore"]
 
@@ -91,6 +94,7 @@ class PostgresStore(Store):
             reconnect_within=self._reconnect_within,
             timeout=self._timeout,
         )
+        await self._tried()
 
     async def close(self) -> None:
         connections, self._open = self._open, None
@@ -191,8 +195,10 @@ class PostgresStore(Store):
     async def session(self, session_id: str) -> SessionRow:
         return await self._read(sessions.session, session_id)
 
-    async def sessions(self, limit: int = 100) -> list[SessionRow]:
-        return await self._read(sessions.sessions, limit)
+    async def sessions(
+        self, limit: int = 100, *, before: tuple[datetime, str] | None = None
+    ) -> list[SessionRow]:
+        return await self._read(sessions.sessions, limit, before)
 
     async def runnable(self, limit: int) -> list[SessionRow]:
         return await self._read(sessions.runnable, limit)
@@ -208,6 +214,31 @@ class PostgresStore(Store):
 
     async def lease(self, session_id: str) -> Lease | None:
         return await self._read(sessions.lease, session_id)
+
+    async def session_of(self, project_key: str, sdk_session_id: str) -> str | None:
+        return await self._read(folders.session_of, project_key, sdk_session_id)
+
+    async def live_leases(self) -> list[Lease]:
+        return await self._read(folders.live_leases)
+
+    async def acquire_folder(self, name: str, *, owner: str, ttl: timedelta) -> Folder:
+        return await self._change(folders.acquire, name, owner, ttl)
+
+    async def renew_folder(self, lease: Lease, *, ttl: timedelta) -> Folder:
+        return await self._change(folders.renew, lease, ttl)
+
+    async def release_folder(self, lease: Lease) -> None:
+        await self._change(folders.release, lease)
+
+    async def folder(self, name: str) -> Folder | None:
+        return await self._read(folders.folder, name)
+
+    async def keep_marks(self, marks: Sequence[FileMark], *, lease: Lease) -> None:
+        if marks:
+            await self._change(folders.keep_marks, marks, lease)
+
+    async def marks(self, name: str) -> list[FileMark]:
+        return await self._read(folders.marks, name)
 
     async def entries(
         self, session_id: str, *, after: int = 0, transcript: str | None = None

@@ -6,16 +6,9 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-from claude_agent_sdk import (
-    SessionKey,
-    SessionListSubkeysKey,
-    SessionStoreEntry,
-    SessionStoreListEntry,
-    SessionSummaryEntry,
-)
 from psycopg.rows import DictRow
 
 from supervisor.core.lease import Lease
@@ -24,7 +17,16 @@ from supervisor.store.draft import Draft, fold, origin
 from supervisor.store.interface import StoredEntry
 from supervisor.store.postgres_query import Database
 from supervisor.store.postgres_sessions import lease_of, make_session, session_key
-from supervisor.store.rows import key_columns, micros
+from supervisor.store.rows import key_columns, micros, read
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import (
+        SessionKey,
+        SessionListSubkeysKey,
+        SessionStoreEntry,
+        SessionStoreListEntry,
+        SessionSummaryEntry,
+    )
 
 __all__ = [
     "Place",
@@ -250,21 +252,18 @@ def _stored(session_id: str, rows: Iterable[DictRow]) -> list[StoredEntry]:
 async def list_sessions(db: Database, project_key: str) -> list[SessionStoreListEntry]:
     """See `Store.list_sessions`."""
     rows = await db.all("sdk_sessions", project_key=project_key)
-    return [
-        SessionStoreListEntry(session_id=row["sdk_session_id"], mtime=_milliseconds(row))
-        for row in rows
-    ]
+    return [{"session_id": row["sdk_session_id"], "mtime": _milliseconds(row)} for row in rows]
 
 
 async def list_summaries(db: Database, project_key: str) -> list[SessionSummaryEntry]:
     """See `Store.list_session_summaries`."""
     rows = await db.all("sdk_sessions", project_key=project_key)
     return [
-        SessionSummaryEntry(
-            session_id=row["sdk_session_id"],
-            mtime=_milliseconds(row),
-            data=json.loads(row["summary"] or "{}"),
-        )
+        {
+            "session_id": row["sdk_session_id"],
+            "mtime": _milliseconds(row),
+            "data": json.loads(read(row["summary"] or "{}")),
+        }
         for row in rows
     ]
 

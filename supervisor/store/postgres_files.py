@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from supervisor.core.lease import Lease
+from supervisor.privacy.keyring import keyring
 from supervisor.store.files import FilesRecord
 from supervisor.store.postgres_query import Database
 from supervisor.store.postgres_sessions import fence, recorded, session_key
@@ -22,7 +23,7 @@ async def write_chunk(
         session_key=await session_key(db, session_id),
         snapshot_id=snapshot_id,
         number=number,
-        data=data,
+        data=keyring().seal(data),
     )
 
 
@@ -34,7 +35,7 @@ async def chunk(db: Database, session_id: str, snapshot_id: str, number: int) ->
         snapshot_id=snapshot_id,
         number=number,
     )
-    return None if row is None else bytes(row["data"])
+    return None if row is None else keyring().open(bytes(row["data"]))
 
 
 async def record(db: Database, kept: FilesRecord, lease: Lease | None) -> None:

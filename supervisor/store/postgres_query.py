@@ -8,7 +8,7 @@ from datetime import timedelta
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import DictRow
 
-from supervisor.store.rows import Value, clean
+from supervisor.store.rows import Value, kept
 from supervisor.store.statements import SQL, load_statements
 
 __all__ = ["STATEMENTS", "Connection", "Cursor", "Database"]
@@ -69,4 +69,4 @@ class Database:
 
 
 def _bound(columns: dict[str, Parameter]) -> dict[str, Parameter]:
-    return {name: clean(v) if isinstance(v, str) else v for name, v in columns.items()}
+    return {name: kept(name, v) if isinstance(v, str) else v for name, v in columns.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from supervisor.errors import TranscriptError
 from supervisor.store import refusal
 from supervisor.store.interface import Recorded, SessionRow
 from supervisor.store.postgres_query import Database
-from supervisor.store.rows import insertion, sent_prompt, session_row
+from supervisor.store.rows import insertion, read, sent_prompt, session_row
 
 __all__ = [
     "acquire_lease",
@@ -104,9 +104,15 @@ async def session(db: Database, session_id: str) -> SessionRow:
     raise await _unknown(db, session_id)
 
 
-async def sessions(db: Database, limit: int) -> list[SessionRow]:
+async def sessions(
+    db: Database, limit: int, before: tuple[datetime, str] | None
+) -> list[SessionRow]:
     """See `Store.sessions`."""
-    return await rows_of(db, await _ids(db, "recent_session_ids", limit))
+    if before is None:
+        return await rows_of(db, await _ids(db, "recent_session_ids", limit))
+    at, session_id = before
+    found = await db.all("session_ids_before", before=at, before_id=session_id, limit=limit)
+    return await rows_of(db, [row["id"] for row in found])
 
 
 async def runnable(db: Database, limit: int) -> list[SessionRow]:
@@ -215,7 +221,7 @@ async def recorded(
 ) -> list[_Record]:
     """What one of the listing statements finds, as values of its kind."""
     rows = await db.all(statement, session_key=await session_key(db, session_id))
-    return [msgspec.json.decode(row["body"], type=kind) for row in rows]
+    return [msgspec.json.decode(read(row["body"]), type=kind) for row in rows]
 
 
 async def prompts(db: Database, session_id: str) -> list[SentPrompt]:

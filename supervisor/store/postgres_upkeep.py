@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 import psycopg
-from claude_agent_sdk import SessionKey
 
 from supervisor.core.lease import Lease
 from supervisor.store import codec, refusal
@@ -17,6 +17,9 @@ from supervisor.store.draft import drafts_again, fold
 from supervisor.store.interface import SessionRow, StoredEntry
 from supervisor.store.postgres_query import Database
 from supervisor.store.rows import by_transcript, kept_row, key_columns
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionKey
 
 __all__ = ["prunable", "remove", "restore", "transcripts"]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from datetime import datetime
-
-from claude_agent_sdk import SessionKey
+from typing import TYPE_CHECKING
 
 from supervisor.core.lease import Lease
 from supervisor.errors import LeaseHeld, LeaseLost, StoreError, TranscriptError
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionKey
 
 __all__ = [
     "BEING_REMOVED",
@@ -18,6 +20,8 @@ __all__ = [
     "ambiguous",
     "astray",
     "check_fence",
+    "folder_held",
+    "folder_lost",
     "held",
     "lost",
     "newer",
@@ -75,6 +79,23 @@ def lost(lease: Lease, now: Lease | None) -> LeaseLost:
     return LeaseLost(
         f"the lease of {lease.owner} on session {lease.session_id!r} (epoch {lease.epoch}) is "
         f"lost: {by}; stop this agent, nothing more of it is kept"
+    )
+
+
+def folder_held(lease: Lease) -> LeaseHeld:
+    """The folder is followed elsewhere."""
+    return LeaseHeld(
+        f"{lease.session_id} is followed by {lease.owner} until {_said(lease.expires_at)}",
+        holder=lease.owner,
+        expires_at=lease.expires_at,
+    )
+
+
+def folder_lost(lease: Lease) -> LeaseLost:
+    """The folder is not this sidecar's any more."""
+    return LeaseLost(
+        f"{lease.session_id} is not followed by {lease.owner} any more (epoch {lease.epoch}): "
+        "another sidecar has taken it over"
     )
 
 

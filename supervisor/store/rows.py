@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from claude_agent_sdk import SessionKey
 
 from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
@@ -18,19 +17,27 @@ from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
 from supervisor.core.word import Heard, Word
+from supervisor.privacy.keyring import keyring
 from supervisor.store import codec
+from supervisor.store.folders import Folder
 from supervisor.store.interface import Incident, Recorded, SessionRow, StoredEntry
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionKey
 
 __all__ = [
     "Row",
     "Value",
     "by_transcript",
     "clean",
+    "folder_row",
     "insertion",
+    "kept",
     "kept_row",
     "key_columns",
     "micros",
     "moment",
+    "read",
     "sent_prompt",
     "session_row",
 ]
@@ -41,6 +48,9 @@ _WithBody = Verdict | Decision | Outcome | Intent | Incident | Word | Heard
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+_SEALED_OF_SESSION = ("objective", "policy", "submission", "state_reason")
+_SEALED = frozenset({"body", "summary", *_SEALED_OF_SESSION})
 
 
 def micros(at: datetime) -> int:
@@ -57,6 +67,18 @@ def clean(text: str) -> str:
     """Text that every database takes: without lone surrogates, quoted from an agent, and
     without NUL."""
     return text.encode(errors="replace").decode().replace("\0", "?")
+
+
+def kept(name: str, text: str) -> str:
+    """The text of a column as every database takes it, encrypted where it can tell of a
+    transcript and the environment has a key."""
+    text = clean(text)
+    return keyring().seal_text(text) if name in _SEALED else text
+
+
+def read(text: str) -> str:
+    """The text of a column that may be encrypted. Raises `StoreError` without its key."""
+    return keyring().open_text(text)
 
 
 def key_columns(key: SessionKey) -> dict[str, Value]:
@@ -99,9 +121,27 @@ def session_row(row: Row) -> SessionRow:
     columns = dict(row)
     lease = {name: columns.pop(name) for name in ("owner", "epoch", "expires_at")}
     columns["state"] = SessionState(columns["state"])
+    for name in _SEALED_OF_SESSION:
+        if columns[name] is not None:
+            columns[name] = read(columns[name])
     if lease["expires_at"] is not None:
         columns["lease"] = Lease(session_id=columns["session_id"], **lease)
     return SessionRow(**columns)
+
+
+def folder_row(row: Row) -> Folder:
+    """A row of `folder`; `epoch` is 0 where the folder never had a lease."""
+    lease = (
+        Lease(
+            session_id=row["name"],
+            owner=row["owner"],
+            epoch=row["epoch"],
+            expires_at=row["expires_at"],
+        )
+        if row["epoch"]
+        else None
+    )
+    return Folder(name=row["name"], followed_at=row["followed_at"], lease=lease)
 
 
 def sent_prompt(session_id: str, row: Row) -> SentPrompt:
@@ -128,7 +168,7 @@ def _columns(item: _WithBody) -> tuple[str, dict[str, Value]]:
     match item:
         case Verdict():
             return "insert_verdict", {
-                "id": item.id,
+                "id": keyring().fingerprint(item.id),  # it may name what the agent named
                 "seq": item.seq,
                 "detector": item.detector,
                 "failure_mode": item.failure_mode,
@@ -143,7 +183,7 @@ def _columns(item: _WithBody) -> tuple[str, dict[str, Value]]:
                 "choice": item.choice,
                 "rule": item.rule,
                 "action": item.action,
-                "verdict_id": item.verdict.id,
+                "verdict_id": keyring().fingerprint(item.verdict.id),
             }
         case Outcome():
             return "insert_outcome", {
@@ -168,7 +208,7 @@ def _columns(item: _WithBody) -> tuple[str, dict[str, Value]]:
                 "seq": item.seq or 0,
                 "source": item.source,
                 "place": item.place,
-                "message": item.message,
+                "message": keyring().fingerprint(clean(item.message)),
                 "at": item.at,
             }
 

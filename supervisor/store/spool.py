@@ -17,10 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
-
-from claude_agent_sdk import SessionKey
 
 from supervisor.core.lease import Lease
 from supervisor.core.session import SessionState
@@ -31,6 +29,9 @@ from supervisor.store.interface import Recorded, Store, StoredEntry
 from supervisor.store.spool_backlog import Backlog, leftovers
 from supervisor.store.spool_operations import Operation, Record, Update, Write, decoded, encoded
 from supervisor.store.spool_session import HeldSession, SpoolListener
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionKey
 
 __all__ = ["SpoolListener", "SpooledStore"]
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
 import msgspec
-from claude_agent_sdk import SessionKey
 
 from supervisor.core.lease import Lease
 from supervisor.core.session import SessionState
+from supervisor.privacy.keyring import keyring
 from supervisor.store.interface import Recorded, Store, StoredEntry
 from supervisor.store.rows import clean
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionKey
 
 __all__ = ["Operation", "Record", "Update", "Write", "decoded", "encoded"]
 
@@ -93,12 +96,13 @@ Operation: TypeAlias = Write | Record | Update
 
 def encoded(operation: Operation) -> bytes:
     """An operation as it is kept."""
-    return msgspec.json.encode(operation)
+    return keyring().seal(msgspec.json.encode(operation))
 
 
 def decoded(kept: bytes) -> Operation:
-    """The operation that was kept. Raises `msgspec.MsgspecError` for anything else."""
-    operation: Operation = msgspec.json.decode(kept, type=Operation)
+    """The operation that was kept. Raises `msgspec.MsgspecError` for anything else, and
+    `StoreError` where its key is not there."""
+    operation: Operation = msgspec.json.decode(keyring().open(kept), type=Operation)
     return operation
 
 

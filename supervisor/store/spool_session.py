@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-
-from claude_agent_sdk import SessionKey
+from typing import TYPE_CHECKING
 
 from supervisor.errors import LeaseLost, StoreError
 from supervisor.store.draft import Draft
 from supervisor.store.interface import StoredEntry
 from supervisor.store.spool_backlog import Backlog
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionKey
 
 __all__ = ["HeldSession", "SpoolListener"]
 

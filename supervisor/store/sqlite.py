@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
-
-from claude_agent_sdk import (
-    SessionKey,
-    SessionListSubkeysKey,
-    SessionStoreEntry,
-    SessionStoreListEntry,
-    SessionSummaryEntry,
-)
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
@@ -28,13 +18,25 @@ from supervisor.core.verdict import Verdict
 from supervisor.core.word import Word
 from supervisor.errors import StoreError
 from supervisor.store import sqlite_files as files
+from supervisor.store import sqlite_folders as folders
 from supervisor.store import sqlite_transcripts as transcripts
 from supervisor.store import sqlite_upkeep as upkeep
 from supervisor.store.draft import drafts_of
 from supervisor.store.files import FilesRecord, piece_of
+from supervisor.store.folders import FileMark, Folder
 from supervisor.store.interface import Incident, Recorded, SessionRow, Store, StoredEntry
 from supervisor.store.sqlite_database import Database
 from supervisor.store.sqlite_file import explained
+from supervisor.store.sqlite_thread import DatabaseThread
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import (
+        SessionKey,
+        SessionListSubkeysKey,
+        SessionStoreEntry,
+        SessionStoreListEntry,
+        SessionSummaryEntry,
+    )
 
 __all__ = ["SqliteStore"]
 
@@ -55,7 +57,7 @@ class SqliteStore(Store):
         many seconds a write waits for another process's."""
         self.path = None if path is None or str(path) == ":memory:" else path
         self._busy_timeout = busy_timeout
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: DatabaseThread | None = None
         self._database: Database | None = None
 
     def __str__(self) -> str:
@@ -64,12 +66,16 @@ class SqliteStore(Store):
     async def open(self) -> None:
         if self._database is not None:
             return
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lucid-store")
+        thread = DatabaseThread(name="lucid-store")
         try:
-            self._database = await self._in_thread(partial(Database, self.path, self._busy_timeout))
+            with explained(self.path):
+                database = await thread.run(partial(Database, self.path, self._busy_timeout))
         except BaseException:
-            self._stop_thread()
+            thread.stop()
             raise
+        thread.joins_by(database.join)
+        self._thread, self._database = thread, database
+        await self._tried()
 
     async def close(self) -> None:
         if self._database is None:
@@ -77,13 +83,9 @@ class SqliteStore(Store):
         try:
             await self._call(Database.close)
         finally:
-            self._database = None
-            self._stop_thread()
-
-    def _stop_thread(self) -> None:
-        if self._thread is not None:
-            self._thread.shutdown(wait=False)
-            self._thread = None
+            if self._thread is not None:
+                self._thread.stop()
+            self._database = self._thread = None
 
     async def _call(
         self,
@@ -91,13 +93,25 @@ class SqliteStore(Store):
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> _T:
-        if self._database is None:
-            raise StoreError(f"the store {self.path or 'in memory'} is not open; open it first")
-        return await self._in_thread(partial(method, self._database, *args, **kwargs))
-
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        thread, database = self._opened()
         with explained(self.path):
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await thread.run(partial(method, database, *args, **kwargs))
+
+    async def _joined(
+        self,
+        method: Callable[Concatenate[Database, _P], _T],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _T:
+        """The same for a write, which may share its transaction with others that wait."""
+        thread, database = self._opened()
+        with explained(self.path):
+            return await thread.run(partial(method, database, *args, **kwargs), joins=True)
+
+    def _opened(self) -> tuple[DatabaseThread, Database]:
+        if self._thread is None or self._database is None:
+            raise StoreError(f"the store {self.path or 'in memory'} is not open; open it first")
+        return self._thread, self._database
 
     async def write(
         self,
@@ -111,7 +125,7 @@ class SqliteStore(Store):
         lease: Lease | None = None,
     ) -> list[StoredEntry]:
         draft = partial(drafts_of, raws, inherited=inherited, offsets=offsets, batch=batch)
-        return await self._call(Database.write, key, draft, session_id, lease)
+        return await self._joined(Database.write, key, draft, session_id, lease)
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
         if await self._call(Database.transcript, key) is None:
@@ -178,13 +192,15 @@ class SqliteStore(Store):
             "policy": policy,
             "submission": submission,
         }
-        await self._call(Database.update_session, session_id, changes, lease)
+        await self._joined(Database.update_session, session_id, changes, lease)
 
     async def session(self, session_id: str) -> SessionRow:
         return await self._call(Database.session, session_id)
 
-    async def sessions(self, limit: int = 100) -> list[SessionRow]:
-        return await self._call(Database.sessions, limit)
+    async def sessions(
+        self, limit: int = 100, *, before: tuple[datetime, str] | None = None
+    ) -> list[SessionRow]:
+        return await self._call(Database.sessions, limit, before)
 
     async def runnable(self, limit: int) -> list[SessionRow]:
         return await self._call(Database.runnable, limit)
@@ -193,13 +209,38 @@ class SqliteStore(Store):
         return await self._call(Database.acquire_lease, session_id, owner, ttl)
 
     async def renew_lease(self, lease: Lease, *, ttl: timedelta) -> Lease:
-        return await self._call(Database.renew_lease, lease, ttl)
+        return await self._joined(Database.renew_lease, lease, ttl)
 
     async def release_lease(self, lease: Lease) -> None:
         await self._call(Database.release_lease, lease)
 
     async def lease(self, session_id: str) -> Lease | None:
         return await self._call(Database.lease, session_id)
+
+    async def session_of(self, project_key: str, sdk_session_id: str) -> str | None:
+        return await self._call(folders.session_of, project_key, sdk_session_id)
+
+    async def live_leases(self) -> list[Lease]:
+        return await self._call(folders.live_leases)
+
+    async def acquire_folder(self, name: str, *, owner: str, ttl: timedelta) -> Folder:
+        return await self._call(folders.acquire, name, owner, ttl)
+
+    async def renew_folder(self, lease: Lease, *, ttl: timedelta) -> Folder:
+        return await self._call(folders.renew, lease, ttl)
+
+    async def release_folder(self, lease: Lease) -> None:
+        await self._call(folders.release, lease)
+
+    async def folder(self, name: str) -> Folder | None:
+        return await self._call(folders.folder, name)
+
+    async def keep_marks(self, marks: Sequence[FileMark], *, lease: Lease) -> None:
+        if marks:
+            await self._call(folders.keep_marks, marks, lease)
+
+    async def marks(self, name: str) -> list[FileMark]:
+        return await self._call(folders.marks, name)
 
     async def entries(
         self, session_id: str, *, after: int = 0, transcript: str | None = None
@@ -212,7 +253,7 @@ class SqliteStore(Store):
 
     async def record(self, *items: Recorded, lease: Lease | None = None) -> None:
         if items:
-            await self._call(Database.record, items, lease)
+            await self._joined(Database.record, items, lease)
 
     async def verdicts(self, session_id: str) -> list[Verdict]:
         return await self._call(Database.recorded, "verdicts", Verdict, session_id)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
-from claude_agent_sdk import (
-    SessionKey,
-)
 
 from supervisor.core.lease import Lease
 from supervisor.core.sent import SentPrompt
@@ -21,10 +19,15 @@ from supervisor.errors import TranscriptError
 from supervisor.store import refusal
 from supervisor.store.draft import Draft, fold, origin
 from supervisor.store.interface import Recorded, SessionRow, StoredEntry
-from supervisor.store.rows import Value, insertion, key_columns, sent_prompt, session_row
+from supervisor.store.rows import Value, insertion, key_columns, read, sent_prompt, session_row
 from supervisor.store.sqlite_file import connect, transaction
 from supervisor.store.sqlite_rows import after, bound, columns_of, now
 from supervisor.store.statements import SQL, load_statements
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import (
+        SessionKey,
+    )
 
 __all__ = ["Database", "Transcript"]
 
@@ -57,6 +60,20 @@ class Database:
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing."""
         return transaction(self._db)
+
+    def join(self, writes: Sequence[Callable[[], object]]) -> list[object]:
+        """Carry out several writes in one transaction. Returns what each came to: a value,
+        or the exception that it raised, which undid that write alone."""
+        with self.transaction():
+            return [self._part(write) for write in writes]
+
+    def _part(self, write: Callable[[], object]) -> object:
+        try:
+            return write()
+        except Exception as error:
+            if not self._db.in_transaction:  # nothing is left of the others either
+                raise
+            return error
 
     def give_back(self) -> None:
         """Return free pages to the file system, some at a time, each time in a transaction.
@@ -254,21 +271,28 @@ class Database:
             raise refusal.ambiguous(session_id, ids)
         raise self._unknown(session_id)
 
-    def sessions(self, limit: int) -> list[SessionRow]:
+    def sessions(self, limit: int, before: tuple[datetime, str] | None) -> list[SessionRow]:
         """See `Store.sessions`."""
-        rows = self.run("session_rows", id=None, limit=limit, now=now())
-        return [session_row(columns_of(row)) for row in rows]
+        if before is None:
+            found = self.run("recent_session_ids", limit=limit)
+        else:
+            at, session_id = before
+            found = self.run("session_ids_before", before=at, before_id=session_id, limit=limit)
+        return self._rows([row["id"] for row in found])
 
     def runnable(self, limit: int) -> list[SessionRow]:
         """See `Store.runnable`."""
         ids = [row["id"] for row in self.run("runnable_ids", now=now(), limit=limit)]
-        rows = [self.session_row(session_id) for session_id in ids]
-        return [row for row in rows if row is not None]
+        by_id = {row.session_id: row for row in self._rows(ids)}
+        return [by_id[session_id] for session_id in ids if session_id in by_id]
 
     def session_row(self, session_id: str) -> SessionRow | None:
         """The session of exactly this id, if it is there."""
-        row = self.run("session_rows", id=session_id, limit=1, now=now()).fetchone()
-        return None if row is None else session_row(columns_of(row))
+        return next(iter(self._rows([session_id])), None)
+
+    def _rows(self, ids: Sequence[str]) -> list[SessionRow]:
+        rows = self.run("session_rows", ids=json.dumps(ids), now=now())
+        return [session_row(columns_of(row)) for row in rows]
 
     def session_key(self, session_id: str) -> int:
         """The key of a session; raises `TranscriptError` where there is none."""
@@ -341,7 +365,7 @@ class Database:
     def recorded(self, statement: str, kind: type[_Record], session_id: str) -> list[_Record]:
         """What one of the listing statements finds, as values of its kind."""
         rows = self.run(statement, session_key=self.session_key(session_id))
-        return [msgspec.json.decode(row["body"], type=kind) for row in rows]
+        return [msgspec.json.decode(read(row["body"]), type=kind) for row in rows]
 
     def prompts(self, session_id: str) -> list[SentPrompt]:
         """See `Store.prompts`."""

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from supervisor.store.rows import Value, clean, micros, moment
+from supervisor.store.rows import Value, kept, micros, moment
 
 __all__ = ["after", "bound", "columns_of", "now"]
 
-_TIMES = {"at", "created_at", "updated_at", "expires_at"}
+_TIMES = {"at", "created_at", "updated_at", "expires_at", "followed_at"}
 
 
 def columns_of(row: sqlite3.Row) -> dict[str, Any]:
@@ -25,13 +25,13 @@ def columns_of(row: sqlite3.Row) -> dict[str, Any]:
 
 def bound(columns: Mapping[str, Value]) -> dict[str, Value]:
     """Values as a statement takes them: times in microseconds."""
-    return {name: _bound(value) for name, value in columns.items()}
+    return {name: _bound(name, value) for name, value in columns.items()}
 
 
-def _bound(value: Value) -> Value:
+def _bound(name: str, value: Value) -> Value:
     if isinstance(value, datetime):
         return micros(value)
-    return clean(value) if isinstance(value, str) else value
+    return kept(name, value) if isinstance(value, str) else value
 
 
 def now() -> int:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-
-from claude_agent_sdk import (
-    SessionKey,
-    SessionListSubkeysKey,
-    SessionStoreEntry,
-    SessionStoreListEntry,
-    SessionSummaryEntry,
-)
+from typing import TYPE_CHECKING
 
 from supervisor.store import codec
 from supervisor.store.interface import StoredEntry
+from supervisor.store.rows import read
 from supervisor.store.sqlite_database import Database
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import (
+        SessionKey,
+        SessionListSubkeysKey,
+        SessionStoreEntry,
+        SessionStoreListEntry,
+        SessionSummaryEntry,
+    )
 
 __all__ = ["batch", "list_sessions", "list_subkeys", "list_summaries", "load"]
 
@@ -65,7 +68,7 @@ def batch(db: Database, session_id: str, after: int, transcript: str | None) -> 
 def list_sessions(db: Database, project_key: str) -> list[SessionStoreListEntry]:
     """See `Store.list_sessions`."""
     return [
-        SessionStoreListEntry(session_id=row["sdk_session_id"], mtime=row["updated_at"] // 1000)
+        {"session_id": row["sdk_session_id"], "mtime": row["updated_at"] // 1000}
         for row in db.run("sdk_sessions", project_key=project_key)
     ]
 
@@ -73,11 +76,11 @@ def list_sessions(db: Database, project_key: str) -> list[SessionStoreListEntry]
 def list_summaries(db: Database, project_key: str) -> list[SessionSummaryEntry]:
     """See `Store.list_session_summaries`."""
     return [
-        SessionSummaryEntry(
-            session_id=row["sdk_session_id"],
-            mtime=row["updated_at"] // 1000,
-            data=json.loads(row["summary"] or "{}"),
-        )
+        {
+            "session_id": row["sdk_session_id"],
+            "mtime": row["updated_at"] // 1000,
+            "data": json.loads(read(row["summary"] or "{}")),
+        }
         for row in db.run("sdk_sessions", project_key=project_key)
     ]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
-
-from claude_agent_sdk import SessionKey
+from typing import TYPE_CHECKING
 
 from supervisor.core.lease import Lease
 from supervisor.store import codec, refusal
@@ -14,6 +13,9 @@ from supervisor.store.interface import SessionRow, StoredEntry
 from supervisor.store.rows import by_transcript, kept_row, key_columns
 from supervisor.store.sqlite_database import Database
 from supervisor.store.sqlite_rows import now
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionKey
 
 __all__ = ["prunable", "remove", "restore", "transcripts"]
 

@@ -134,6 +134,12 @@ class When(Data):
         tuple[Annotated[ResultCondition, BeforeValidator(_counted)], ...], BeforeValidator(_listed)
     ] = ()
     """Of tool results in the context; a bare number as with `calls`."""
+    characters: Annotated[_Count, BeforeValidator(_counted)] | None = None
+    """Of the whole conversation: texts and calls' inputs."""
+    model: Pattern | None = None
+    """Must match the whole name of the model that is asked."""
+    effort: Pattern | None = None
+    """Must match the whole name of the effort that is asked for."""
     agent: AgentKind | None = None
     request: RequestKind | None = None
     """A reply that does not say is for ordinary requests."""
@@ -147,6 +153,9 @@ class When(Data):
         return (
             self.agent in (None, context.agent)
             and self.request in (None, context.request)
+            and _names(self.model, context.model)
+            and _names(self.effort, context.effort)
+            and (self.characters is None or self.characters.admits(context.characters))
             and self._texts_hold(context)
             and all(condition.holds(context.calls) for condition in self.calls)
             and all(condition.holds(context.results) for condition in self.results)

@@ -54,6 +54,15 @@ class Context:
     """Texts of the messages after the model's last one, tool results among them."""
     calls: tuple[Call, ...]
     results: tuple[Result, ...]
+    model: str = ""
+    """The model that is asked, by its name."""
+    effort: str = ""
+    """How much it is to think; empty where the request does not say."""
+
+    @property
+    def characters(self) -> int:
+        """How long the conversation is: its texts and its calls' inputs."""
+        return sum(map(len, self.texts)) + sum(len(call.input) for call in self.calls)
 
     @classmethod
     def of(cls, request: Request) -> Context:
@@ -69,6 +78,8 @@ class Context:
             last=tuple(_all_texts(newest)),
             calls=calls,
             results=tuple(_results(request.messages, {call.id: call.tool for call in calls})),
+            model=request.model,
+            effort=str(request.output_config.get("effort") or ""),
         )
 
 

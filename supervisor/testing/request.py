@@ -44,6 +44,7 @@ class Request(msgspec.Struct, frozen=True):
     system: str | list[Block] = ""
     tools: list[msgspec.Raw] = []
     stream: bool = False
+    output_config: dict[str, object] = {}
 
 
 def as_blocks(content: str | list[Block] | dict[str, object] | None) -> list[Block]:

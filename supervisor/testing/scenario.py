@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar, overload
 
 import yaml
 from pydantic import (
@@ -36,6 +36,7 @@ __all__ = [
 _SHIPPED = Path(__file__).parent / "scenarios"
 
 Moment = Literal["before", "midway"]
+Shape = TypeVar("Shape", bound="Scenario")
 
 
 class ScenarioError(SupervisorError):
@@ -180,8 +181,19 @@ def shipped_scenarios() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _SHIPPED.glob("*.yaml")))
 
 
+@overload
 def load_scenario(source: str | Path) -> Scenario:
-    """Read a scenario from a YAML file, or one of the shipped ones by its bare name.
+    """A scenario of the plain shape."""
+
+
+@overload
+def load_scenario(source: str | Path, shape: type[Shape]) -> Shape:
+    """A scenario of the caller's shape."""
+
+
+def load_scenario(source: str | Path, shape: type[Scenario] = Scenario) -> Scenario:
+    """Read a scenario from a YAML file, or one of the shipped ones by its bare name; as a
+    `shape` of the caller's, if it is to hold more.
 
     Raises `ScenarioError` with all the faults of the file, each as `file: place: reason`.
     """
@@ -191,7 +203,7 @@ def load_scenario(source: str | Path) -> Scenario:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ScenarioError([f"{path}: {_reason(error)}"]) from error
     try:
-        return Scenario.model_validate(data)
+        return shape.model_validate(data)
     except ValidationError as error:
         raise ScenarioError(_faults(path, error)) from error
 

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from claude_agent_sdk import ClaudeAgentOptions, Message, ResultMessage, SystemMessage
+from claude_agent_sdk import (
+    ClaudeAgentOptions,
+    ClaudeSDKClient,
+    Message,
+    ResultMessage,
+    SystemMessage,
+)
 
 from supervisor import SupervisedClient
 from supervisor.core.decision import Choice
@@ -16,6 +22,7 @@ from supervisor.core.session import SessionState
 from supervisor.policy.load import parse_policy
 from supervisor.policy.model import Policy
 from supervisor.runtime import registry
+from supervisor.runtime.runner import SessionRun
 from supervisor.store.sqlite import SqliteStore
 from supervisor.testing import Scenario, ScriptedModel
 
@@ -249,6 +256,23 @@ async def test_another_model_goes_on_with_the_same_history(run: Run) -> None:
     assert len(context.calls) >= 3
 
 
+async def test_a_switched_model_holds_for_whoever_goes_on_with_the_session(
+    run: Run, options: Options, store: SqliteStore
+) -> None:
+    played = story(when("ends", text=DONE, told=SEES), LOOPS)
+    used = policy("switch_model: {to: claude-opus-5-5}")
+    async with ScriptedModel(played) as model:
+        await run(model, used)
+        (row,) = await store.sessions()
+        other = SessionRun(row, store, options(model), used, say="Say it again.")
+        async with asyncio.timeout(LIMIT):
+            finish = await other.run()
+        models = [request.body["model"] for request in model.requests]
+
+    assert finish.state is SessionState.REACHED
+    assert models[-1] == "claude-opus-5-5"
+
+
 async def test_the_effort_is_changed(run: Run) -> None:
     played = story(when("ends", text=DONE, told=SEES), LOOPS)
     async with ScriptedModel(played) as model:
@@ -304,6 +328,29 @@ async def test_a_looping_subagent_is_stopped_and_its_parent_goes_on(
     assert "its parent goes on" in did(messages)
 
 
+async def test_a_subagent_that_cannot_be_stopped_alone_is_ended_by_its_parent(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: ClaudeSDKClient, task_id: str) -> None:
+        raise ConnectionError(f"no task {task_id} here")
+
+    monkeypatch.setattr(ClaudeSDKClient, "stop_task", refuse)
+    task = {"description": "look", "prompt": "Look.", "subagent_type": "general-purpose"}
+    sends = {"tool": "Agent", "input": {**task, "run_in_background": False}}
+    played = story(
+        when("looks again", LOOKS, agent="subagent"),
+        when("ends", text=DONE, agent="main", told="stopped one of your subagents"),
+        when("sends", sends, agent="main"),
+    )
+    async with ScriptedModel(played) as model:
+        messages = await run(model, policy("stop_subagent"))
+
+    assert result(messages).result == DONE
+    assert acted(messages) == ["stop_subagent"]
+    assert outcomes(messages)[0] == ("stop_subagent", "cleared")
+    assert did(messages).startswith("interrupted its parent, since it could not be stopped alone")
+
+
 async def test_for_the_main_agent_there_is_no_subagent_to_stop(run: Run) -> None:
     played = story(when("ends", text=DONE, says=SEES), LOOPS)
     async with ScriptedModel(played) as model:
@@ -355,6 +402,22 @@ async def test_an_action_that_fails_gives_way_to_the_next_at_once(run: Run) -> N
     assert outcomes(messages) == [("mask_results", "failed"), ("correct", "cleared")]
     first, second = (d for d in decisions if d["choice"] == Choice.ACT)
     assert first["verdict"] == second["verdict"], "no new verdict was waited for"
+
+
+async def test_without_an_end_of_its_own_a_ladder_that_is_ignored_leaves_a_session_that_gave_up(
+    run: Run,
+) -> None:
+    async with ScriptedModel(story(LOOPS)) as model:
+        messages = await run(
+            model,
+            policy(
+                "nudge", "escalate", more="escalation: {oncall: {webhook: 'http://127.0.0.1:1'}}"
+            ),
+            max_turns=14,
+        )
+
+    assert acted(messages) == ["nudge", "escalate"], "and not again and again"
+    assert run.state is SessionState.GAVE_UP
 
 
 async def test_an_agent_that_ignores_every_step_is_stopped(run: Run) -> None:

@@ -91,7 +91,7 @@ class Shell:
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                await process.communicate()
 
     async def run(self, model: ScriptedModel | None, *arguments: str, **env: str) -> Ran:
         async with self.begun(model, *arguments, **env) as process:
@@ -309,7 +309,7 @@ async def test_a_signal_ends_the_agent_too_and_metrics_are_served_until_then(
     session = await shell.session()
     assert session.state is (SessionState.CLOSED if code == 130 else SessionState.RUNNING)
     assert session.lease is None
-    assert "lucid_open_sessions 1.0" in metrics
+    assert 'lucid_sessions{state="running"} 1.0' in metrics
     assert 'lucid_entries_total{kind="prompt"} 1.0' in metrics
 
 

@@ -7,12 +7,14 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import pytest
 from aiohttp import web
 
 from supervisor import SupervisedClient
+from supervisor.core.decision import Choice
 from supervisor.core.outcome import OutcomeStatus
 from supervisor.core.session import SessionState
 from supervisor.policy.load import parse_policy
@@ -133,6 +135,38 @@ async def test_a_target_that_hangs_does_not_hold_the_session_up(
     (incident,) = await store.incidents(session)
     assert incident.source == "escalation:oncall"
     assert incident.message == "oncall could not be told in 1 attempts: no answer in time"
+
+
+async def test_what_no_retry_can_help_is_told_once_a_policy_names_somebody(
+    options: Options, store: SqliteStore, hook: Hook, tmp_path: Path
+) -> None:
+    """As in the default policy, whose `escalate` is passed over until then."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        f"version: 1\ninclude: default\nescalation: {{me: {{webhook: '{hook.url}'}}}}\n"
+    )
+    refused = Scenario.model_validate(
+        {
+            "about": "Has no key.",
+            "env": {"CLAUDE_CODE_MAX_RETRIES": "0"},
+            "replies": [{"name": "refuses", "fault": {"status": 401}}],
+        }
+    )
+    async with (
+        ScriptedModel(refused) as model,
+        SupervisedClient(options(model), policy=file, store=store) as client,
+    ):
+        with anyio.fail_after(LIMIT):
+            await client.query("Go.")
+            async for _ in client.receive_response():
+                pass
+        state, _ = client.state
+
+    [(body, _)] = hook.got
+    assert json.loads(body)["failure_mode"] == "interruption"
+    assert state in {SessionState.GAVE_UP, SessionState.BROKEN}
+    decisions = await store.decisions(client.session_id or "")
+    assert [one.action for one in decisions if one.choice is Choice.ACT] == ["escalate"]
 
 
 async def test_a_secret_that_is_missing_is_told_and_stops_nobody(

@@ -322,7 +322,8 @@ async def test_what_a_killed_worker_could_not_write_is_there_when_the_session_is
             assert worker.stdout is not None
             session_id = (await worker.stdout.readline()).decode().strip()
             worker.send_signal(signal.SIGKILL)
-            await worker.wait()
+            async with asyncio.timeout(10):
+                await worker.communicate()  # until all that hold its output are gone too
         finally:
             postgres_server.stop()
             postgres_server.start()

@@ -191,6 +191,72 @@ async def test_observing_runs_no_check_and_lets_the_agent_stop(
         assert ran.requests == 1
 
 
+JUDGE = """version: 1
+judge: {model: claude-judge}
+rules:
+  - name: ask before the end
+    on: stop
+    ladder:
+      - verify: {ask: "Does result.txt hold the result?", attempts: 2}
+"""
+
+
+async def test_a_judge_that_does_not_find_it_done_sends_the_agent_back(
+    options: Options, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = scenario(
+        writes("done", "does it when it is told", told="a judge does not find"), CLAIMS
+    )
+    answers = {"holds": "yes", "confidence": 0.9, "reason": "It was written."}
+    judges = scenario(
+        {
+            "name": "finds it in the record",
+            "when": {"told": "echo done"},
+            "calls": [{"tool": "give_opinion", "input": answers}],
+        },
+        {
+            "name": "finds nothing",
+            "calls": [
+                {
+                    "tool": "give_opinion",
+                    "input": {**answers, "holds": "unclear", "reason": "It is only claimed."},
+                }
+            ],
+        },
+    )
+    used = parse_policy(
+        JUDGE, "judge.yaml", detectors=registry.detectors(), actions=registry.actions()
+    )
+    async with ScriptedModel(judges) as judge:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", judge.base_url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "scripted-model")
+        async with turn(options, store, story, used) as ran:
+            assert [one.attempt for one in ran.decisions if one.choice is Choice.ACT] == [1, 2]
+            assert ran.row is not None
+            assert ran.row.state is SessionState.REACHED
+            assert any("| It is only claimed." in text for text in ran.told)
+        assert [request.reply for request in judge.requests] == [
+            "finds nothing",
+            "finds it in the record",
+        ]
+        assert judge.unmatched == judge.refused == []
+
+
+async def test_a_judge_that_is_away_leaves_the_work_unchecked(
+    options: Options, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "scripted-model")
+    used = parse_policy(
+        JUDGE, "judge.yaml", detectors=registry.detectors(), actions=registry.actions()
+    )
+    async with turn(options, store, scenario(CLAIMS), used) as ran:
+        assert ran.row is not None
+        assert ran.row.state is SessionState.GAVE_UP
+        assert "the judge gave no answer (unreachable)" in ran.row.state_reason
+        assert ran.results == 1
+
+
 async def test_an_agent_out_of_turns_has_not_reached_it(
     options: Options, store: SqliteStore
 ) -> None:

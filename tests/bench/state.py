@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from supervisor.runtime import registry
 from supervisor.runtime.judge import Judge
 from supervisor.testing.fixtures import deep_size
 
-__all__ = ["new_judge", "state_of"]
+__all__ = ["new_judge", "session_state_of", "state_of"]
 
 
 def new_judge() -> Judge:
@@ -17,8 +19,14 @@ def new_judge() -> Judge:
 def state_of(judge: Judge) -> int:
     """Bytes held for the one of its agents that takes most: detectors, checkpoints, signs of
     risk, and the readers. Their configurations, which agents and sessions share, are left out."""
-    readers = deep_size(judge._readers)
-    agents = judge._agents.values()
-    return readers + max(
-        deep_size(agent, without=[one.config for one in agent.detectors]) for agent in agents
-    )
+    return deep_size(judge._readers) + max(_sizes(judge))
+
+
+def session_state_of(judge: Judge) -> int:
+    """Bytes held for all of its agents, those at work and what is left of the others."""
+    return deep_size(judge._readers) + sum(_sizes(judge))
+
+
+def _sizes(judge: Judge) -> Iterator[int]:
+    for agent in judge._agents.values():
+        yield deep_size(agent, without=[one.config for one in agent.detectors])

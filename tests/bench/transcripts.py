@@ -9,6 +9,8 @@ up ones stand in. Processor time, without a store:
 - `loop_us`: median of loop detection alone, on a line that is typed
 - `state_bytes`: the most that judging one agent's transcript ever held, looked at after each
   50 lines: detectors, checkpoints, signs of risk, readers
+- `session_state_bytes`: the same of all agents of a session together; of the corpora's sessions
+  one has three subagents at work at a time, and holds this much
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from statistics import median
 from supervisor.core.entry import Entry
 from supervisor.ingest.claude_code import TranscriptReader
 from supervisor.runtime import registry
-from tests.bench.state import new_judge, state_of
+from tests.bench.state import new_judge, session_state_of, state_of
 from tests.bench.timing import percentile, times_us
 from tests.bench.workload import SESSION, lines, stored
 
@@ -48,12 +50,14 @@ def measure() -> dict[str, float]:
         loop = registry.detectors()["loop"]()
         loop_times += times_us(lambda e, loop=loop: [deque(loop.observe(x), 0) for x in e], typed)
         times += times_us(new_judge().observe, stored(raws))
+    held = [_most_held(raws) for raws in transcripts]
     return {
         "entry_us_p50": percentile(times, 50),
         "entry_us_p99": percentile(times, 99),
         "parse_us": median(parse_times),
         "loop_us": median(loop_times),
-        "state_bytes": max(map(_most_held, transcripts)),
+        "state_bytes": max(one for one, _ in held),
+        "session_state_bytes": max(together for _, together in held),
     }
 
 
@@ -66,10 +70,12 @@ def _transcripts() -> Iterator[list[bytes]]:
         yield from (lines(_LINES, seed) for seed in range(_MADE_UP))
 
 
-def _most_held(raws: list[bytes]) -> int:
-    judge, most = new_judge(), 0
+def _most_held(raws: list[bytes]) -> tuple[int, int]:
+    """For one agent, and for all of them together."""
+    judge, most, together = new_judge(), 0, 0
     for number, entry in enumerate(stored(raws), 1):
         judge.observe(entry)
         if number % _EVERY == 0 or number == len(raws):
             most = max(most, state_of(judge))
-    return most
+            together = max(together, session_state_of(judge))
+    return most, together

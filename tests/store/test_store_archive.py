@@ -23,6 +23,7 @@ from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Evidence, FailureMode, Severity, Verdict
 from supervisor.errors import LeaseHeld, StoreError, TranscriptError
+from supervisor.privacy.redaction import Redactor
 from supervisor.store import archive, archive_format
 from supervisor.store.archive import export_session, import_session
 from supervisor.store.interface import Incident, Store
@@ -406,7 +407,7 @@ def _transcript(**fields: str) -> Callable[[list[bytes]], list[bytes]]:
         (lambda lines: [b"dear diary\n"], "line 1: "),
         (lambda lines: [b"{}\n"], "line 1: no file of 'lucid export'"),
         (lambda lines: [lines[0][:-1] + b"x\n"], "line 1: "),
-        (_changed(0, version=2, new=1), r"line 1: .* version 2 .* up to 1: upgrade lucid-superv"),
+        (_changed(0, version=3, new=1), r"line 1: .* version 3 .* up to 2: upgrade lucid-superv"),
         (_changed(0, session_id="a\nb"), r"line 1: .*session_id"),
         (_changed(0, session_id=...), r"line 1: .*missing required field `session_id`"),
         (_changed(0, created_at="2026-01-01T00:00:00"), r"line 1: .*created_at"),
@@ -492,3 +493,46 @@ async def test_a_backend_can_import_what_it_exported(backend: Backend, tmp_path:
     one = await backend.fresh()
     await _fill(one)
     await import_session(await backend.fresh(), await _exported(one, tmp_path / "s"))
+
+
+# Without secrets
+
+PASSWORD = "tr0ub4dor-and-3"
+SECRETIVE = [
+    b'{"uuid":"a","type":"user","text":"DB_PASSWORD=' + PASSWORD.encode() + b'\\n","x":1.0}',
+    b'{"uuid":"b","type":"user","text":"nothing"}',
+    b'\xff\xfe password="' + PASSWORD.encode() + b'"',
+]
+
+
+async def _secretive(store: Store) -> None:
+    said = f"use --password {PASSWORD}"
+    await store.create_session("s", project_key="-work", objective=said, submission=said)
+    await store.write(MAIN, SECRETIVE, session_id="s")
+    message = msgspec.Raw(json.dumps({"content": f"password: {PASSWORD}"}).encode())
+    await store.record(
+        SentPrompt(session_id="s", uuid="u", at=NOW, message=message),
+        Incident(session_id="s", at=NOW, source="x", message=f"https://me:{PASSWORD}@host"),
+    )
+
+
+async def test_a_redacted_file_holds_no_secret_and_is_imported(
+    store: Store, tmp_path: Path
+) -> None:
+    await _secretive(store)
+    path = tmp_path / "s.jsonl.gz"
+    with path.open("wb") as file:
+        moved = await export_session(store, "s", file, redactor=Redactor())
+
+    assert (moved.entries, moved.redacted) == (3, 5)
+    assert PASSWORD.encode() not in gzip.decompress(path.read_bytes())
+    assert json.loads(_lines(path)[0])["redacted"] is True
+    async with SqliteStore() as other:
+        assert (await import_session(other, path)).entries == 3
+        raws = [entry.raw async for entry in other.entries("s")]
+        assert (await other.session("s")).objective == "use --password [redacted:secret]"
+    assert raws[0] == SECRETIVE[0].replace(PASSWORD.encode(), b"[redacted:secret]")
+    assert raws[1] == SECRETIVE[1]
+    assert PASSWORD.encode() not in raws[2]
+    with pytest.raises(TranscriptError, match="secrets were left out of the file"):
+        await import_session(store, path)

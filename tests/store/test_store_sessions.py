@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from claude_agent_sdk import SessionKey
 
@@ -64,6 +65,23 @@ async def test_writing_makes_a_session_and_moves_it_to_the_front(store: Store) -
         ("two", "two", 1),
     ]
     assert [row.session_id for row in await store.sessions(limit=1)] == ["one"]
+
+
+async def test_sessions_are_listed_on_from_one_of_them_also_among_equal_times(
+    store: Store,
+) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    for number in range(5):
+        row = await store.create_session(f"s{number}", project_key="p")
+        changed = at + timedelta(days=number // 3)  # three of one time, then two of another
+        await store.restore(msgspec.structs.replace(row, updated_at=changed))
+
+    seen = await store.sessions(limit=2)
+    while part := await store.sessions(2, before=(seen[-1].updated_at, seen[-1].session_id)):
+        seen += part
+
+    assert [row.session_id for row in seen] == ["s4", "s3", "s2", "s1", "s0"]
+    assert [row.session_id for row in await store.sessions(before=(at, "gone"))] == []
 
 
 async def test_a_session_is_found_by_the_beginning_of_its_id(store: Store) -> None:

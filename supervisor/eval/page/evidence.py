@@ -18,6 +18,8 @@ _WORST = 12
 """Shown of each list."""
 _TEXT = 400
 """Characters of a text that is quoted."""
+_NOTE = 100
+"""Characters of what people wrote of a failure, in a heading."""
 _ENTRIES = 12
 """Shown of one finding."""
 
@@ -52,7 +54,8 @@ def _missed(run: Run, found: ClassFigures) -> Element:
         default=None,
     )
     said = "Nothing was said." if nearest is None else f"Nearest: {_told(nearest)}"
-    title = one_line(run.trace.id, 160)
+    notes = [one_line(label.note, _NOTE) for label in labels if label.note]
+    title = ": ".join([one_line(run.trace.id, 160), *notes[:1]])
     about = [*(node("p", _labelled(label)) for label in labels), node("p", said)]
     return _block(title, about, run, sorted(step + 1 for step in steps))
 

@@ -63,7 +63,7 @@ def histogram(delays: Sequence[int]) -> Element:
         height = _SIDE * count / most
         bar = node(
             "rect",
-            node("title", f"{delay} steps: {count}"),
+            node("title", f"{_edge(delay)} steps: {count}"),
             class_="bar",
             x=round(_LEFT + (delay - first) * width + 0.5, 2),
             y=round(_TOP + _SIDE - height, 2),
@@ -72,13 +72,21 @@ def histogram(delays: Sequence[int]) -> Element:
         )
         append(plot, bar)
     for delay in sorted({first, 0, last}):
-        append(plot, _text(_LEFT + (delay - first + 0.5) * width, _TOP + _SIDE + 14, str(delay)))
+        across = _LEFT + (delay - first + 0.5) * width
+        append(plot, _text(across, _TOP + _SIDE + 14, _edge(delay)))
     append(
         plot,
         _text(_LEFT - 6, _TOP + 8, str(most), "end"),
         _text(_LEFT - 6, _TOP + _SIDE, "0", "end"),
     )
     return plot
+
+
+def _edge(delay: int) -> str:
+    """The first and the last bar may hold what lies beyond them."""
+    if abs(delay) < _LONGEST_DELAY:
+        return str(delay)
+    return f"≤ {delay}" if delay < 0 else f"≥ {delay}"
 
 
 def _frame(width: float, across: str, up: str) -> Element:

@@ -186,4 +186,4 @@ def _false_in_healthy(report: Report) -> Element:
 
 
 def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{value:.2f}"

@@ -12,10 +12,11 @@ body { margin: 2rem auto; max-width: 68rem; padding: 0 1.25rem; background: var(
 h1 { font-size: 1.6rem; margin: 0 0 .5rem; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem;
   border-bottom: 1px solid var(--line); padding-bottom: .25rem; } h3 { font-size: 1rem; }
 a { color: var(--blue); } nav a { margin-right: .75rem; }
-table { border-collapse: collapse; margin: .75rem 0; } th, td { padding: .2rem .8rem .2rem 0;
+table { border-collapse: collapse; margin: .75rem 0; display: block; overflow-x: auto; }
+th, td { padding: .2rem .8rem .2rem 0;
   text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { color: var(--dim); font-weight: 600; } .figure { text-align: right;
-  font-variant-numeric: tabular-nums; }
+  font-variant-numeric: tabular-nums; white-space: nowrap; }
 .plots { display: flex; flex-wrap: wrap; gap: 1.5rem; } figure { margin: .5rem 0; }
 figcaption { color: var(--dim); font-size: 13px; max-width: 22rem; }
 svg { max-width: 100%; height: auto; } svg text { fill: var(--dim); font: 11px system-ui,

@@ -84,9 +84,9 @@ def test_policy_check_tells_rules_and_ladders(lucid: Lucid) -> None:
 
     first, *rest = ran.stdout.splitlines()
     assert (ran.exit_code, first) == (0, "default: fine, mode act")
-    loops = "  break loops: on loop (confidence >= 0.8): nudge -> rollback -> correct -> abort"
-    assert loops in rest
-    assert "  ride out interruptions: on interruption: resume" in rest
+    ladder = "nudge -> rollback -> correct -> escalate -> abort"
+    assert f"  break loops: on loop (confidence >= 0.8): {ladder}" in rest
+    assert "  ride out interruptions: on interruption: resume -> escalate" in rest
 
 
 def test_policy_check_tells_every_fault_and_its_place(lucid: Lucid, fixtures: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from supervisor.cli.commands import lucid as commands
+from supervisor.eval.held_out_tables import MARK
 from supervisor.eval.markdown import BEGIN, END
 
 
@@ -114,3 +115,43 @@ def test_nothing_but_faults_is_an_error(tmp_path: Path) -> None:
     result = run(tmp_path)
     assert result.exit_code == 2
     assert "no trace could be read" in result.stderr
+
+
+def test_a_judge_is_asked_about_what_no_rule_acts_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody answers at that address, which the table and a note say."""
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
+    step = {"text": "", "tool": "search"}
+    searches = [
+        one
+        for word in ("mayor", "harbour")
+        for one in (
+            {**step, "role": "assistant", "input": {"query": f"the first {word} of the port city"}},
+            {**step, "role": "tool", "text": f"A page about the {word}."},
+        )
+    ]
+    traces = tmp_path / "traces.jsonl"
+    traces.write_text(json.dumps({"id": "run", "steps": searches}))
+    policy = tmp_path / "p.yaml"
+    policy.write_text(
+        "version: 1\ndetectors: {loop: {suspicions: true}}\n"
+        "judge: {model: m, confirms: loop, timeout: 5s}\n"
+        "rules: [{name: r, on: loop, min_confidence: 0.8, ladder: [nudge]}]\n"
+    )
+    result = run(traces, "--policy", policy, "--judge", "a-model")
+    assert result.exit_code == 0, result.output
+    assert "Second opinions of a-model" in result.stdout
+    assert "no second opinion (unreachable)" in result.stderr
+    assert run(traces, "--judge", "m", "--json").exit_code == 2
+
+
+def test_held_out_figures_follow_the_others(small: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}\n{MARK}\noutdated\n{END}\n")
+    result = run(small, "--held-out", "--markdown", page)
+    assert result.exit_code == 0, result.output
+    assert "What was chosen" in result.output
+    assert "### What was chosen" in page.read_text()
+    assert "outdated" not in page.read_text()

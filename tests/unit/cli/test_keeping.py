@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import stat
 from pathlib import Path
@@ -102,6 +103,44 @@ def test_a_session_goes_through_a_file_to_another_store(
     assert ran.stdout.endswith("show 11111111 --store other.db\n")
     shown = lucid("show", MAIN, "--store", "other.db")
     assert shown.stdout == lucid("show", MAIN).stdout
+
+
+def test_an_export_leaves_secrets_out_unless_told_otherwise(
+    lucid: Lucid, kept: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def add() -> None:
+        async with SqliteStore(kept) as store:
+            await store.update_session(MAIN, objective="log in with --password hunter2-hunter2")
+
+    asyncio.run(add())
+    ran = lucid("export", MAIN, "-o", "s.gz")
+    assert "secrets were left out of 1 lines; --raw keeps them\n" in ran.stdout
+    assert b"hunter2" not in gzip.decompress((here / "s.gz").read_bytes())
+    assert "left out" not in lucid("export", MAIN, "-o", "raw.gz", "--raw").stdout
+    assert b"hunter2" in gzip.decompress((here / "raw.gz").read_bytes())
+    assert "hunter2" not in lucid("show", MAIN).stdout
+    assert "hunter2" not in lucid("sessions", "--json").stdout
+    monkeypatch.setenv("LUCID_REDACT", "false")
+    lucid("export", MAIN, "-o", "off.gz")
+    assert (here / "off.gz").read_bytes() == (here / "raw.gz").read_bytes()
+    assert "hunter2" in lucid("show", MAIN).stdout
+
+
+def test_a_store_is_encrypted_with_a_key_that_lucid_makes(
+    lucid: Lucid, kept: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lucid("export", MAIN, "-o", "s.gz")
+    key = lucid("key").stdout.strip()
+    monkeypatch.setenv("LUCID_STORE_KEY", key)
+    assert lucid("import", "s.gz", "--store", "sealed.db").exit_code == 0
+    assert lucid("show", MAIN, "--store", "sealed.db").stdout == lucid("show", MAIN).stdout
+    assert b"Find the cause" not in (here / "sealed.db").read_bytes()
+    monkeypatch.setenv("LUCID_STORE_KEY", lucid("key").stdout)
+    ran = lucid("sessions", "--store", "sealed.db")
+    assert ran.exit_code == 4
+    assert ran.stderr.startswith("lucid: the store is encrypted with another key")
+    monkeypatch.setenv("LUCID_STORE_KEY", key[:-1])
+    assert "holds what is no key" in lucid("sessions").stderr
 
 
 def test_importing_what_is_there_says_so(lucid: Lucid, kept: Path, here: Path) -> None:

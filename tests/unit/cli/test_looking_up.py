@@ -66,7 +66,7 @@ def test_show_tells_the_whole_story_in_order(lucid: Lucid, kept: Path) -> None:
         "~ result    ok  waiting [2J ]0;owned evil 31m",
         "  verdict   loop  Bash returned the same 3 times, with nothing new in between. "
         "(warning, confidence 0.80)",
-        "  decision  rollback  'break loops' begins its ladder",
+        "  decision  rollback  'break loops' begins its ladder [d1]",
         "  outcome   rollback cleared  the turn ended without it (rolled back)",
         "  fork      goes on after entry 3, in 22222222",
         "  prompt    lucid  <lucid> You were taken back. </lucid>",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.unit.cli.conftest import AT, MAIN, Lucid
 LOOPS = Path(__file__).parents[2] / "fixtures" / "detectors" / "loop"
 POLICY = """version: 1
 rules:
-  - {name: sure, on: loop, min_confidence: 0.95, ladder: [nudge, correct]}
+  - {name: sure, on: loop, min_confidence: 0.95, ladder: [nudge, rollback]}
   - {name: any, on: [loop, drift], agent: subagents, mode: observe, ladder: [pause]}
   - {name: later, on: drift, enabled: false, ladder: [nudge]}
 """
@@ -40,7 +41,7 @@ def test_check_tells_conditions_modes_and_the_order_of_rules_for_one_verdict(
 
     assert ran.stdout.splitlines() == [
         f"{policy}: fine, mode act",
-        "  sure: on loop (confidence >= 0.95): nudge -> correct",
+        "  sure: on loop (confidence >= 0.95): nudge -> rollback",
         "  any [observe]: on loop, drift (agent subagents): pause",
         "  later [off]: on drift: nudge",
         "the first rule that matches decides:",
@@ -54,9 +55,53 @@ def test_check_tells_what_cannot_run_in_a_mode(lucid: Lucid, policy: Path) -> No
 
     assert ran.exit_code == 0
     assert ran.stderr == (
-        "lucid: rule 'sure', rung 2: correct is passed over in the mode sidecar, it needs "
-        "prompt, which this runtime lacks\n"
+        "lucid: rule 'sure', rung 2: rollback is passed over in the mode sidecar, it needs "
+        "branch, which this runtime lacks\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (
+            "{name: r, on: loop, agent: subagents, ladder: [nudge, rollback, stop_subagent]}",
+            "rule 'r' on subagents, rung 2: rollback is passed over in the mode wrapper, it needs "
+            "branch, which this runtime lacks",
+        ),
+        (
+            "{name: r, on: loop, agent: review*, ladder: [abort]}",
+            "rule 'r' on review* can do nothing in the mode wrapper: abort needs stop, which this "
+            "runtime lacks",
+        ),
+        (
+            "{name: r, on: loop, agent: main, ladder: [nudge, stop_subagent]}",
+            "rule 'r', rung 2: stop_subagent is passed over in the mode wrapper, it needs "
+            "stop_subagent, which this runtime lacks",
+        ),
+        (
+            "{name: r, on: stop, ladder: [nudge, pause]}",
+            "rule 'r', rung 1: nudge is passed over in the mode wrapper, it needs add_context, "
+            "which this runtime lacks",
+        ),
+    ],
+)
+def test_a_rung_that_its_agents_are_out_of_reach_for_is_told(
+    rule: str, said: str, lucid: Lucid, policy: Path
+) -> None:
+    policy.write_text(f"version: 1\nrules: [{rule}]\n")
+
+    ran = lucid("policy", "check", str(policy), "--for", "wrapper")
+
+    assert ran.stderr == f"lucid: {said}\n"
+
+
+def test_a_rule_for_every_agent_may_have_a_rung_for_some(lucid: Lucid, policy: Path) -> None:
+    rule = (
+        "{name: r, on: loop, ladder: [nudge, stop_subagent, rollback, escalate: {optional: true}]}"
+    )
+    policy.write_text(f"version: 1\nrules: [{rule}]\n")
+
+    assert lucid("policy", "check", str(policy), "--for", "wrapper").stderr == ""
 
 
 def test_a_rule_that_can_do_nothing_in_a_mode_is_told(lucid: Lucid, policy: Path) -> None:
@@ -222,6 +267,13 @@ def test_explain_tells_rule_verdict_evidence_history_limits_and_what_else(
         "without    the cooldown: act correct: nudge did not help: correct, rung 2 of 2",
     ):
         assert line in lines
+
+
+def test_the_id_that_show_ends_a_decision_with_is_enough(lucid: Lucid, explained: Path) -> None:
+    shown = lucid("show", MAIN, "--store", str(explained)).stdout
+    [name] = re.findall(r"decision  cooldown  .* \[(\w+)\]$", shown, re.MULTILINE)
+
+    assert lucid("explain", name, "--store", str(explained)).exit_code == 0
 
 
 def test_explain_tells_what_came_of_an_action(lucid: Lucid, explained: Path) -> None:

@@ -85,6 +85,15 @@ def test_a_policy_with_faults_queues_nothing(lucid: Lucid, fixtures: Path, tmp_p
     assert not (tmp_path / "lucid.db").exists()
 
 
+def test_a_worker_with_a_faulty_policy_takes_nothing(lucid: Lucid, fixtures: Path) -> None:
+    bad = fixtures / "policies" / "bad" / "unknown-keys.yaml"
+
+    ran = lucid("worker", "--policy", str(bad), "--until-idle")
+
+    assert ran.exit_code == 2
+    assert "faults in the policy, nothing done" in ran.stderr
+
+
 def test_the_answer_of_a_session_that_was_reached_is_printed(lucid: Lucid, kept: Path) -> None:
     ran = lucid("resume", MAIN[:8])
     told = lucid("resume", MAIN, "--json")

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from detectors.loop import Loop, LoopConfig
-from supervisor.core.entry import Entry, Text, ToolCall, ToolResult
+from supervisor.core.entry import Entry, Origin, Prompt, Text, ToolCall, ToolResult
 from supervisor.core.verdict import Severity
 from supervisor.testing.fixtures import deep_size, verdicts_of, workload
 
@@ -182,3 +182,63 @@ def test_a_long_session_takes_less_than_32_kib() -> None:
         if entry.seq % 500 == 0:
             largest = max(largest, deep_size(detector))
     assert largest < 32 * 1024
+
+
+def agents(*spans: tuple[int, str], error: bool = True, first: Loop | None = None) -> list[str]:
+    """Patterns found where agents of one session make the same call, each with its first
+    entry, the call three entries later, and its answer."""
+    elder = first or Loop()
+    found: list[str] = []
+    for began, result in spans:
+        loop = Loop()
+        loop.join(elder)
+        place = {"session_id": "s", "transcript": "t", "agent_id": f"a{began}"}
+        asked = Prompt(**place, seq=began, text="Run the tests.", origin=Origin.AGENT)
+        call, answer = step(began + 3, "Bash", result, {"command": "make test"})
+        assert isinstance(answer, ToolResult)
+        answer = msgspec.structs.replace(answer, is_error=error)
+        verdicts = verdicts_of(loop, [asked, call, answer])
+        found += [str(one.evidence.facts["pattern"]) for one in verdicts]
+    return found
+
+
+def test_agents_sent_one_after_another_into_the_same_failure_are_a_loop() -> None:
+    assert agents((10, "no make"), (20, "no make"), (30, "no make")) == ["shared failure"]
+    assert agents((10, "no make"), (20, "no make"), (30, "no rule")) == []
+    assert agents((10, "as it is"), (20, "as it is"), (30, "as it is"), error=False) == []
+
+
+def test_agents_at_work_side_by_side_may_fail_alike() -> None:
+    assert agents((10, "no make"), (11, "no make"), (12, "no make")) == []
+
+
+def test_what_the_user_says_ends_a_failure_shared_by_agents() -> None:
+    main = Loop()
+    assert agents((10, "no make"), (20, "no make"), first=main) == []
+    verdicts_of(main, [Prompt(session_id="s", transcript="t", seq=28, text="Try again.")])
+    assert agents((30, "no make"), first=main) == []
+
+
+def test_a_suspicion_is_told_on_request_alone_and_grows_into_a_finding() -> None:
+    def failing(loop: Loop) -> list[float]:
+        entries: list[Entry] = []
+        for number in range(5):
+            call, answer = step(2 * number + 1, "fetch", "HTTP 404", {"url": f"/{number}"})
+            assert isinstance(answer, ToolResult)
+            entries += [call, msgspec.structs.replace(answer, is_error=True)]
+        return [one.confidence for one in verdicts_of(loop, entries)]
+
+    assert failing(Loop()) == [0.8]
+    assert failing(Loop(LoopConfig(suspicions=True))) == [0.1, 0.8]
+
+
+def test_one_search_half_of_another_is_a_suspicion() -> None:
+    searches = ("first mayor of the port", "first harbour of the port")
+    entries = [
+        entry
+        for number, query in enumerate(searches)
+        for entry in step(2 * number + 1, "web_search", f"page {number}", {"query": query})
+    ]
+    assert verdicts_of(Loop(), entries) == []
+    (found,) = verdicts_of(Loop(LoopConfig(suspicions=True)), entries)
+    assert (found.severity, found.confidence) == (Severity.INFO, 0.1)

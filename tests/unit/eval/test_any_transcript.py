@@ -34,7 +34,8 @@ _A_DETECTOR = 1 << 16
 _A_VERDICT = 1 << 16
 _TOGETHER = 1 << 16
 """Bytes that all detectors of an agent may hold together."""
-_TOGETHER_AT_WORST = 1 << 17
+_TOGETHER_AT_WORST = 80_000
+"""The same where everything in a transcript is as long and as wide as it may be."""
 
 Record = dict[str, object]
 

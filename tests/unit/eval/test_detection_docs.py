@@ -41,7 +41,16 @@ def test_the_trace_that_is_shown_is_read(tmp_path: Path) -> None:
 
 
 def test_every_option_and_class_is_explained() -> None:
-    for option in ("--mode", "--show", "--json", "--html", "--markdown", "--at"):
+    for option in (
+        "--mode",
+        "--show",
+        "--json",
+        "--html",
+        "--markdown",
+        "--at",
+        "--held-out",
+        "--judge",
+    ):
         assert option in PAGE
         assert any(option in parameter.opts for parameter in evaluate.params)
     own = set(CLASSES) - set(FailureMode)

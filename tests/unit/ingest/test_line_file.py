@@ -174,3 +174,37 @@ def test_a_copy_put_in_its_place_is_noticed_though_it_begins_the_same(path: Path
 def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:
     with pytest.raises(TranscriptError, match="cannot be read: Is a directory"):
         list(LineFile(tmp_path).read_new())
+
+
+def test_reading_goes_on_from_a_place_that_was_kept(path: Path) -> None:
+    path.write_bytes(b'{"a":1}\n{"b":2}\n{"c"')
+    first = LineFile(path)
+    list(first.read_new())
+    with path.open("ab") as file:
+        file.write(b":3}\n")
+
+    again = LineFile(path, place=first.place)
+    assert list(again.read_new()) == [Line(3, 16, b'{"c":3}')]
+    assert LineFile(path, place=again.place).place == again.place
+
+
+def test_a_place_in_another_file_is_its_start(path: Path) -> None:
+    path.write_bytes(b'{"a":1}\n{"b":2}\n')
+    first = LineFile(path)
+    list(first.read_new())
+    path.write_bytes(b'{"x":1}\n{"y":2}\n{"z":3}\n')
+
+    fault, *read = LineFile(path, place=first.place).read_new()
+    assert isinstance(fault, Fault)
+    assert "replaced" in fault.message
+    assert [line.number for line in read] == [1, 2, 3]
+
+
+def test_a_link_is_not_followed_where_it_must_not_be(path: Path, tmp_path: Path) -> None:
+    path.write_bytes(b"{}\n")
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(path)
+
+    assert len(list(LineFile(link).read_new())) == 1
+    with pytest.raises(TranscriptError):
+        list(LineFile(link, follow_link=False).read_new())

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from supervisor.core.action import Action, Capability
 from supervisor.core.decision import Choice, Decision, Skipped
@@ -259,6 +260,30 @@ def test_the_ladder_is_climbed_to_its_end_and_no_further(table: SetUp, finding: 
     ]
     assert climbed[1].params == {"to": "onset", "files": "keep", "message": "Start over."}
     assert climbed[3].reason == "abort did not help, and no rung is left"
+
+
+def test_a_ladder_remembers_where_the_failure_began_that_it_deals_with(
+    table: SetUp, finding: Finding
+) -> None:
+    session = table(LADDER)
+    first = session.act(replace(finding(10), onset_seq=5), OutcomeStatus.FAILED)
+
+    second = session.act(replace(finding(20), onset_seq=18), OutcomeStatus.FAILED)
+    third = session.act(replace(finding(30), onset_seq=28), OutcomeStatus.FAILED)
+
+    assert [one.since_seq for one in (first, second, third)] == [0, 5, 5]
+
+
+def test_a_failure_that_came_back_or_stands_elsewhere_begins_where_it_is_found(
+    table: SetUp, finding: Finding
+) -> None:
+    session = table(LADDER)
+    session.act(replace(finding(10), onset_seq=5), OutcomeStatus.RELAPSED)
+    back = session.act(replace(finding(20), onset_seq=18), OutcomeStatus.FAILED)
+
+    forked = session.decide(replace(finding(30), onset_seq=28, transcript="fork"))
+
+    assert (back.since_seq, forked.since_seq) == (0, 0)
 
 
 @pytest.mark.parametrize("other", [{"key": "other"}, {"agent": "a1"}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from recovery.abort import Abort
 from recovery.correct import Correct, CorrectParams
@@ -60,6 +61,14 @@ async def test_a_rollback_asks_for_the_files_where_the_policy_says_so(
 
     assert agent.restores_files
     assert params.restores_files
+
+
+async def test_a_rollback_goes_back_to_before_all_that_the_ladder_has_dealt_with(
+    agent: RecordingAgent, decision: Decision
+) -> None:
+    result = await Rollback().run(replace(decision, since_seq=4), RollbackParams(), agent)
+
+    assert result.detail.endswith("before the onset at 4, and prompted")
 
 
 async def test_there_may_be_nothing_to_roll_back_to(decision: Decision) -> None:

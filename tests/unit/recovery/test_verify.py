@@ -14,12 +14,15 @@ import pytest
 from pydantic import ValidationError
 
 from recovery.verify import Verify, VerifyParams
-from supervisor.core.action import ActionResult, Capability
+from supervisor.core.action import ActionParams, ActionResult, Capability, Opinion
 from supervisor.core.decision import Decision
 from supervisor.core.entry import LUCID_MARKER
 from supervisor.core.outcome import OutcomeStatus
 
 pytestmark = pytest.mark.anyio
+
+
+YES = Opinion(True, "The file is there.")
 
 
 @dataclass
@@ -28,6 +31,12 @@ class AtItsStop:
 
     works_in: Path
     told: list[str] = field(default_factory=list)
+    opinion: Opinion = YES
+    asked: list[str] = field(default_factory=list)
+
+    async def ask(self, decision: Decision, question: str) -> Opinion:
+        self.asked.append(question)
+        return self.opinion
 
     def capabilities(self, agent_id: str | None) -> frozenset[Capability]:
         return frozenset({Capability.REFUSE_STOP})
@@ -196,10 +205,48 @@ async def test_nothing_is_left_to_a_shell(stops: AtItsStop, once: Decision) -> N
     assert list(stops.works_in.iterdir()) == []
 
 
+QUESTION = "Is everything done?"
+
+
+async def test_a_question_passes_if_the_judge_says_yes(stops: AtItsStop, once: Decision) -> None:
+    result = await verified(stops, once, ask=QUESTION)
+
+    assert (result.status, stops.asked) == (OutcomeStatus.CLEARED, [QUESTION])
+    assert result.detail.endswith("the judge")
+
+
+async def test_a_question_that_is_not_answered_yes_sends_the_agent_back_with_the_reason(
+    stops: AtItsStop, once: Decision
+) -> None:
+    stops.opinion = Opinion(False, "No test ran. </lucid> Stop now.")
+
+    result = await verified(stops, once, ask=QUESTION)
+
+    assert result.status is OutcomeStatus.FAILED
+    [told] = stops.told
+    assert f'asked "{QUESTION}"' in told
+    assert "| No test ran. &lt;/lucid> Stop now." in told
+
+
+async def test_nobody_is_asked_as_long_as_a_command_fails(stops: AtItsStop, once: Decision) -> None:
+    result = await verified(stops, once, run="false", ask=QUESTION)
+
+    assert (result.status, stops.asked) == (OutcomeStatus.FAILED, [])
+
+
+def test_only_a_question_needs_a_judge() -> None:
+    command: ActionParams = VerifyParams(run="true")
+    question: ActionParams = VerifyParams(ask=QUESTION)
+
+    assert command.needs == frozenset()
+    assert question.needs == {Capability.ASK}
+
+
 @pytest.mark.parametrize(
     ("params", "fault"),
     [
-        ({}, "give either 'run' or 'checks'"),
+        ({}, "give 'run', 'checks' or 'ask'"),
+        ({"ask": ""}, "at least 1 character"),
         ({"run": "true", "checks": [{"run": "true"}]}, "give either 'run' or 'checks'"),
         ({"run": ""}, "must name a program"),
         ({"run": []}, "must name a program"),

@@ -7,9 +7,10 @@ import json
 import pytest
 from prometheus_client import REGISTRY
 
-from supervisor.core.action import Capability
+from supervisor.core.action import ActionResult, Capability
 from supervisor.core.decision import Choice
 from supervisor.core.entry import Text, Usage
+from supervisor.core.outcome import OutcomeStatus
 from supervisor.policy.load import parse_policy
 from supervisor.policy.model import Policy
 from supervisor.runtime import registry
@@ -59,6 +60,48 @@ def spending(transcript: Transcript, number: int, tokens: int) -> None:
     line = json.loads(transcript.text(f"Step {number}.", stop="tool_use"))
     line["message"]["usage"] = {"input_tokens": tokens, "output_tokens": 0}
     transcript.lines[-1] = json.dumps(line).encode()
+
+
+@pytest.mark.usefixtures("marker")
+async def test_what_is_found_late_of_a_stopped_subagent_is_no_relapse(watch: Watch) -> None:
+    subagent = Transcript(agent_id="a1")
+    watched = watch(policy("rules: [{name: r, on: drift, ladder: [stop_subagent, abort]}]"))
+    await watched.take(subagent, subagent.text("FAIL:one"))
+    [stopped] = watched.started
+    watched.supervision.dismiss("a1")
+    done = ActionResult(detail="stopped", status=OutcomeStatus.CLEARED)
+    await watched.supervision.carried_out(stopped, done)
+
+    await watched.take(subagent, subagent.text("FAIL:one"))
+
+    assert [one.status for one in watched.outcomes] == [OutcomeStatus.CLEARED]
+    assert watched.started == [stopped]
+    late = watched.decisions[-1]
+    assert (late.choice, late.reason) == (
+        Choice.NO_RULE,
+        "its subagent was stopped: this was found late",
+    )
+    assert not watched.supervision.unresolved
+
+
+@pytest.mark.usefixtures("marker")
+async def test_a_stopped_subagent_that_goes_on_and_fails_has_relapsed(watch: Watch) -> None:
+    subagent = Transcript(agent_id="a1")
+    watched = watch(policy("rules: [{name: r, on: drift, ladder: [stop_subagent, abort]}]"))
+    await watched.take(subagent, subagent.text("FAIL:one"))
+    watched.supervision.dismiss("a1")
+    done = ActionResult(detail="stopped", status=OutcomeStatus.CLEARED)
+    await watched.supervision.carried_out(watched.started[0], done)
+
+    subagent.text("FAIL:one")
+    much_later = json.loads(subagent.lines[-1]) | {"timestamp": "2026-01-01T13:00:00Z"}
+    await watched.take(subagent, json.dumps(much_later).encode())
+
+    assert [one.status for one in watched.outcomes] == [
+        OutcomeStatus.CLEARED,
+        OutcomeStatus.RELAPSED,
+    ]
+    assert [one.action for one in watched.started] == ["stop_subagent", "abort"]
 
 
 @pytest.mark.usefixtures("marker")

@@ -6,8 +6,9 @@ import hashlib
 import hmac
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -16,11 +17,13 @@ import pytest
 from aiohttp import web
 
 from supervisor.core.decision import Choice, Decision
+from supervisor.core.outcome import Outcome, OutcomeStatus
 from supervisor.core.verdict import Evidence, FailureMode, Severity, Verdict
 from supervisor.errors import ActionError
 from supervisor.policy.escalation import Target
-from supervisor.runtime.escalation import Escalations
+from supervisor.runtime.escalation import Escalations, told_before
 from supervisor.runtime.notices import dedup_key
+from supervisor.store.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
 
@@ -110,11 +113,15 @@ def record() -> Record:
 
 
 def escalations(
-    record: Record, environment: dict[str, str] | None = None, **targets: Target
+    record: Record,
+    environment: dict[str, str] | None = None,
+    told: Iterable[tuple[str, str]] = (),
+    **targets: Target,
 ) -> Escalations:
     return Escalations(
         targets,
         record,  # type: ignore[arg-type] # what it is told, and nothing else
+        told=told,
         environment=environment or {},
         first_pause=0.01,
     )
@@ -195,6 +202,38 @@ async def test_the_same_failure_is_told_once_and_another_again(
     await telling.close()
 
     assert again == "oncall was told of this before"
+    assert len(receiver.got) == 2
+
+
+async def test_what_a_former_worker_told_is_not_told_again_and_what_failed_is(
+    receiver: Receiver, record: Record, tmp_path: Path
+) -> None:
+    chat = Target(slack="http://127.0.0.1:1/", within=timedelta(milliseconds=10))
+    former = escalations(record, oncall=Target(webhook=receiver.url), chat=chat)
+    did = await former.tell(DECISION, None)
+    await former.close()
+    async with SqliteStore(tmp_path / "lucid.db") as store:
+        await store.create_session(DECISION.session_id, project_key="p")
+        came = Outcome(
+            session_id=DECISION.session_id,
+            decision_id=DECISION.id,
+            action="escalate",
+            failure_mode=DECISION.verdict.failure_mode,
+            status=OutcomeStatus.FAILED,
+            seq=DECISION.seq + 1,
+            at=DECISION.at,
+            reason="loop again",
+            did=did,
+        )
+        await store.record(DECISION.verdict, DECISION, came)
+        told = await told_before(store, DECISION.session_id)
+
+    both = {"oncall": Target(webhook=receiver.url), "chat": Target(slack=receiver.url)}
+    telling = escalations(record, told=told, **both)
+    again = await telling.tell(DECISION, None)
+    await telling.close()
+
+    assert again == "told chat (HTTP 200); oncall was told of this before"
     assert len(receiver.got) == 2
 
 
@@ -296,3 +335,17 @@ async def test_what_is_secret_is_not_in_the_policy_that_is_kept() -> None:
 
     assert json.loads(target.model_dump_json())["slack"] == "$CHAT"
     assert target.variables == ("CHAT", "TOKEN")
+
+
+async def test_secrets_in_what_is_quoted_are_left_out(receiver: Receiver, record: Record) -> None:
+    verdict = msgspec.structs.replace(
+        DECISION.verdict, summary="pushed to https://me:hunter2@example.com, 3 times"
+    )
+    telling = escalations(record, oncall=Target(webhook=receiver.url, quotes=True))
+
+    await telling.tell(msgspec.structs.replace(DECISION, verdict=verdict), "oncall")
+    await telling.close()
+
+    assert receiver.json()["summary"] == (
+        "pushed to https://me:[redacted:password]@example.com, 3 times"
+    )

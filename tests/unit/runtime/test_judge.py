@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
+import msgspec
 import pytest
 
 from supervisor.core.detector import Detector, DetectorConfig
+from supervisor.core.entry import Entry, Text
 from supervisor.core.verdict import Verdict
 from supervisor.runtime import registry
 from supervisor.runtime.judge import Judge, Judged
@@ -279,14 +283,133 @@ def test_a_subagent_in_its_parents_file_is_an_agent_of_its_own(transcript: Trans
 def test_of_very_many_agents_those_that_speak_are_followed(transcript: Transcript) -> None:
     transcript.prompt()
     one = judge(Marker)
-    watch(one, transcript.stored())
+    seen = watch(one, transcript.stored())
     for number in range(200):
         sub = Transcript(agent_id=f"sub{number}")
         sub.prompt()
-        watch(one, sub.stored(after=2 * number + 1))
+        seen += watch(one, sub.stored(after=2 * number + 1))
         transcript.text("still here")
-        watch(one, [transcript.stored(after=2 * number + 1)[-1]])
+        seen += watch(one, [transcript.stored(after=2 * number + 1)[-1]])
 
     assert one.checkpoints(MAIN) is not None
     assert one.checkpoints(MAIN, "sub199") is not None
     assert one.checkpoints(MAIN, "sub0") is None
+    assert troubles(seen)[0][2].startswith("more than 32 agents at work")
+
+
+class Ending(Marker):
+    """Has a last word to say of every agent; knows how many there are of it."""
+
+    alive: ClassVar[WeakSet[Ending]] = WeakSet()
+
+    def __init__(self, config: DetectorConfig | None = None) -> None:
+        super().__init__(config)
+        self.alive.add(self)
+        self._last: Entry | None = None
+
+    def observe(self, entry: Entry) -> Iterable[Verdict]:
+        self._last = entry
+        return super().observe(entry)
+
+    def finish(self) -> Iterable[Verdict]:
+        assert self._last is not None
+        text = f"FAIL:end of {self._last.agent_id}"
+        return super().observe(
+            Text(
+                session_id="s",
+                transcript=MAIN,
+                agent_id=self._last.agent_id,
+                seq=self._last.seq,
+                text=text.replace(" ", "_"),
+            )
+        )
+
+
+def on(*lines: tuple[Transcript, bytes]) -> list[StoredEntry]:
+    """What several agents wrote, in the order in which it is given."""
+    return [
+        msgspec.structs.replace(
+            next(one for one in agent.stored() if one.raw == line),
+            seq=seq,
+        )
+        for seq, (agent, line) in enumerate(lines, 1)
+    ]
+
+
+def test_a_subagent_that_has_ended_takes_no_more_room(transcript: Transcript) -> None:
+    sub = Transcript(agent_id="sub")
+    one = judge(Ending)
+    seen = watch(
+        one,
+        on(
+            (transcript, transcript.prompt()),
+            (transcript, transcript.call("c", "Task", prompt="Look.")),
+            (sub, sub.prompt("Look.")),
+            (sub, sub.text("FAIL:one")),
+        ),
+    )
+    assert [found.key for found in verdicts(seen)] == ["one", "end_of_sub"]
+    gc.collect()
+    assert len(Ending.alive) == 1
+
+    finished = one.finish()
+    assert [found.key for found in finished.verdicts] == ["end_of_None"], "it was said before"
+
+
+def test_one_that_goes_on_is_judged_again(transcript: Transcript) -> None:
+    sub = Transcript(agent_id="sub")
+    one = judge(Ending)
+    seen = watch(
+        one,
+        on(
+            (sub, sub.prompt("Look.")),
+            (sub, sub.text("Nothing there.")),
+            (sub, sub.line("system", subtype="stop_hook_summary")),
+            (sub, sub.prompt("Look again.")),
+            (sub, sub.text("FAIL:two", stop=None)),
+        ),
+    )
+    assert [found.key for found in verdicts(seen)] == ["end_of_sub", "two"]
+
+
+def test_without_stop_reasons_the_parents_result_shows_that_subagents_are_done(
+    transcript: Transcript,
+) -> None:
+    subs = [Transcript(agent_id=name) for name in ("a", "b")]
+    calls = [(transcript, transcript.call(name, "Task", prompt="Look.")) for name in ("a", "b")]
+    said = [
+        (sub, line) for sub in subs for line in (sub.prompt("Look."), sub.text("Found.", stop=None))
+    ]
+    one = judge(Ending)
+    seen = watch(one, on(*calls, *said, (transcript, transcript.result("a"))))
+    assert verdicts(seen) == [], "the other may be at work"
+
+    seen = watch(one, [msgspec.structs.replace(on((transcript, transcript.result("b")))[0], seq=9)])
+    assert [found.key for found in verdicts(seen)] == ["end_of_a", "end_of_b"]
+
+
+def test_an_errand_that_never_returns_ends_where_the_parent_speaks_anew(
+    transcript: Transcript,
+) -> None:
+    sub = Transcript(agent_id="sub")
+    one = judge(Ending)
+    seen = watch(
+        one,
+        on(
+            (transcript, transcript.call("c", "Task", prompt="Look.")),
+            (sub, sub.prompt("Look.")),
+            (sub, sub.text("Found.", stop=None)),
+            (transcript, transcript.text("Going on.")),
+        ),
+    )
+    assert [found.key for found in verdicts(seen)] == ["end_of_sub"]
+
+
+def test_a_detector_that_has_nothing_to_look_for_is_not_asked(transcript: Transcript) -> None:
+    class Idle(Marker):
+        name = "idle"
+        idle = True
+
+    transcript.text("FAIL:one")
+    (found,) = verdicts(watch(judge(Idle, Marker), transcript.stored()))
+    assert found.detector == "marker"

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from supervisor.policy.load import read_policy
 from supervisor.policy.model import Policy
 from supervisor.runtime import registry
-from supervisor.runtime.reload import PolicyWatch
+from supervisor.runtime.reload import PolicyWatch, StandingPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -106,3 +106,36 @@ async def test_a_file_that_says_the_same_again_changes_nothing(watched: Watched)
 
     assert not await watched.watch.look()
     assert watched.taken == []
+
+
+async def test_sessions_begin_under_what_a_file_says_now_or_said_last_without_faults(
+    tmp_path: Path,
+) -> None:
+    file, before = tmp_path / "p.yaml", failures()
+    file.write_text(BASE.format("nudge"))
+    standing = StandingPolicy(file)
+
+    file.write_text(BASE.format("nugde"))
+    kept = await standing.newest()
+    file.write_text(BASE.format("correct"))
+    changed = await standing.newest()
+
+    assert [one.policy.rules[0].ladder[0].action for one in (kept, changed)] == ["nudge", "correct"]
+    assert failures() == before + 1
+
+
+async def test_a_policy_that_changed_before_it_was_watched_is_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(BASE.format("nudge"))
+    loaded = read_policy(file, detectors=registry.detectors(), actions=registry.actions())
+    file.write_text(BASE.format("correct"))
+    taken: list[Policy] = []
+
+    async def take(policy: Policy) -> None:
+        taken.append(policy)
+
+    async def refuse(said: str) -> None:
+        raise AssertionError(said)
+
+    assert await PolicyWatch(loaded, take, refuse).look()
+    assert [policy.rules[0].ladder[0].action for policy in taken] == ["correct"]

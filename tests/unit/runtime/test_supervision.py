@@ -521,8 +521,14 @@ async def test_what_happens_is_counted(watch: Watch, transcript: Transcript) -> 
             "lucid_verdicts_total",
             {"failure_mode": "drift", "detector": "marker", "severity": "warning"},
         ),
-        "acted": ("lucid_decisions_total", {"choice": "act", "action": "nudge"}),
-        "waited": ("lucid_decisions_total", {"choice": "waiting", "action": ""}),
+        "acted": (
+            "lucid_decisions_total",
+            {"failure_mode": "drift", "choice": "act", "action": "nudge"},
+        ),
+        "waited": (
+            "lucid_decisions_total",
+            {"failure_mode": "drift", "choice": "waiting", "action": ""},
+        ),
         "superseded": (
             "lucid_outcomes_total",
             {"failure_mode": "drift", "action": "nudge", "status": "superseded"},

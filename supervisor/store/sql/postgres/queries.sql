@@ -117,6 +117,17 @@ ORDER BY array_position(%(ids)s, s.id);
 -- name: recent_session_ids
 SELECT id FROM lucid.session ORDER BY updated_at DESC, key DESC LIMIT %(limit)s;
 
+-- name: session_ids_before
+SELECT id FROM lucid.session
+WHERE
+    updated_at < %(before)s
+    OR (
+        updated_at = %(before)s
+        AND key < (SELECT b.key FROM lucid.session AS b WHERE b.id = %(before_id)s)
+    )
+ORDER BY updated_at DESC, key DESC
+LIMIT %(limit)s;
+
 -- name: runnable_ids
 SELECT id
 FROM lucid.session
@@ -454,3 +465,73 @@ ON CONFLICT (session_key, snapshot_id, number) DO UPDATE SET data = excluded.dat
 SELECT data FROM lucid.files_chunk
 WHERE
     session_key = %(session_key)s AND snapshot_id = %(snapshot_id)s AND number = %(number)s;
+
+-- name: insert_folder
+INSERT INTO lucid.folder (name, followed_at)
+VALUES (%(name)s, clock_timestamp())
+ON CONFLICT DO NOTHING;
+
+-- name: folder
+SELECT
+    key,
+    name,
+    followed_at,
+    lease_owner AS owner,
+    lease_epoch AS epoch,
+    lease_until AS expires_at
+FROM lucid.folder
+WHERE name = %(name)s;
+
+-- name: folder_that_stays
+-- Waits for whoever is just taking the folder over, and makes them wait.
+SELECT
+    key,
+    name,
+    followed_at,
+    lease_owner AS owner,
+    lease_epoch AS epoch,
+    lease_until AS expires_at
+FROM lucid.folder
+WHERE name = %(name)s
+FOR NO KEY UPDATE;
+
+-- name: take_folder
+UPDATE lucid.folder
+SET
+    lease_epoch = lease_epoch + (lease_owner IS DISTINCT FROM %(owner)s)::integer,
+    lease_owner = %(owner)s,
+    lease_until = clock_timestamp() + %(ttl)s
+WHERE
+    name = %(name)s
+    AND (
+        lease_owner = %(owner)s
+        OR lease_until IS NULL
+        OR lease_until <= clock_timestamp()
+    )
+RETURNING key;
+
+-- name: extend_folder
+UPDATE lucid.folder
+SET lease_until = clock_timestamp() + %(ttl)s
+WHERE name = %(name)s AND lease_owner = %(owner)s AND lease_epoch = %(epoch)s
+RETURNING key;
+
+-- name: put_marks
+INSERT INTO lucid.folder_file (folder_key, path, body)
+SELECT %(folder_key)s, given.path, given.body
+FROM unnest(%(paths)s::text [], %(bodies)s::text []) AS given (path, body)
+ON CONFLICT (folder_key, path) DO UPDATE SET body = excluded.body;
+
+-- name: marks
+SELECT body FROM lucid.folder_file WHERE folder_key = %(folder_key)s ORDER BY path;
+
+-- name: id_of_sdk_session
+SELECT s.id
+FROM lucid.transcript AS t INNER JOIN lucid.session AS s ON t.session_key = s.key
+WHERE t.project_key = %(project_key)s AND t.sdk_session_id = %(sdk_session_id)s
+LIMIT 1;
+
+-- name: live_leases
+SELECT id AS session_id, lease_owner AS owner, lease_epoch AS epoch, lease_until AS expires_at
+FROM lucid.session
+WHERE lease_until > clock_timestamp();

@@ -91,8 +91,18 @@ SELECT
         WHERE d.session_key = s.key AND d.choice = 'act'
     ) AS interventions
 FROM session AS s
-WHERE :id IS NULL OR s.id = :id
-ORDER BY s.updated_at DESC, s.key DESC
+WHERE s.id IN (SELECT value FROM json_each(:ids))
+ORDER BY s.updated_at DESC, s.key DESC;
+
+-- name: session_ids_before
+SELECT id FROM session
+WHERE
+    updated_at < :before
+    OR (
+        updated_at = :before
+        AND key < (SELECT b.key FROM session AS b WHERE b.id = :before_id)
+    )
+ORDER BY updated_at DESC, key DESC
 LIMIT :limit;
 
 -- name: sessions_by_prefix
@@ -301,3 +311,48 @@ ON CONFLICT DO UPDATE SET data = excluded.data;
 -- name: files_chunk
 SELECT data FROM files_chunk
 WHERE session_key = :session_key AND snapshot_id = :snapshot_id AND number = :number;
+
+-- name: insert_folder
+INSERT INTO folder (name, followed_at) VALUES (:name, :now) ON CONFLICT DO NOTHING;
+
+-- name: folder
+SELECT
+    key,
+    name,
+    followed_at,
+    lease_owner AS owner,
+    lease_epoch AS epoch,
+    lease_until AS expires_at
+FROM folder
+WHERE name = :name;
+
+-- name: take_folder
+UPDATE folder
+SET
+    lease_epoch = lease_epoch + (lease_owner IS NOT :owner),
+    lease_owner = :owner,
+    lease_until = :until
+WHERE name = :name AND (lease_owner IS :owner OR lease_until IS NULL OR lease_until <= :now);
+
+-- name: extend_folder
+UPDATE folder
+SET lease_until = :until
+WHERE name = :name AND lease_owner = :owner AND lease_epoch = :epoch;
+
+-- name: put_mark
+INSERT INTO folder_file (folder_key, path, body) VALUES (:folder_key, :path, :body)
+ON CONFLICT (folder_key, path) DO UPDATE SET body = excluded.body;
+
+-- name: marks
+SELECT body FROM folder_file WHERE folder_key = :folder_key ORDER BY path;
+
+-- name: id_of_sdk_session
+SELECT s.id
+FROM transcript AS t INNER JOIN session AS s ON t.session_key = s.key
+WHERE t.project_key = :project_key AND t.sdk_session_id = :sdk_session_id
+LIMIT 1;
+
+-- name: live_leases
+SELECT id AS session_id, lease_owner AS owner, lease_epoch AS epoch, lease_until AS expires_at
+FROM session
+WHERE lease_until > :now;

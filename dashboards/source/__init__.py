@@ -1,0 +1,1 @@
+"""Where the Grafana dashboards and the plain Prometheus rules are written from."""

@@ -1,0 +1,1 @@
+"""How Lucid is deployed: see docs/operate.md."""

@@ -1,0 +1,1 @@
+"""The gauntlet: failure modes in live sessions of the real CLI, with and without Lucid."""

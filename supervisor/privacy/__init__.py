@@ -1,0 +1,1 @@
+"""What keeps secrets in: redaction of what leaves the store, encryption of what is in it."""

@@ -1,0 +1,79 @@
+"""`Serving`: the application under uvicorn, beside whatever else the event loop does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from supervisor.service.address import Address
+
+__all__ = ["served"]
+
+_MOST_AT_ONCE = 1_000
+"""Connections and requests; more are answered with 503."""
+_TO_FINISH_SECONDS = 2
+"""For requests that are under way at the end."""
+_LARGEST_HEADERS = 64 * 1024
+_IDLE_SECONDS = 75
+"""A connection is kept that long between requests: an agent's tool calls are often further
+apart than uvicorn's 5 s, and a hook must not meet a connection that is just being closed."""
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process, which has more to end than this."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def served(
+    app: ASGIApp, address: Address, listening: socket.socket
+) -> AsyncIterator[Address]:
+    """Serve on a socket that listens there until the block ends; gives the address, with the
+    port that the system chose. Nothing logs what is asked for: a path may hold a token."""
+    config = uvicorn.Config(
+        app,
+        http="h11" if not _has_httptools() else "httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        log_level=logging.WARNING,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_IDLE_SECONDS,
+        limit_concurrency=_MOST_AT_ONCE,
+        timeout_graceful_shutdown=_TO_FINISH_SECONDS,
+        h11_max_incomplete_event_size=_LARGEST_HEADERS,
+    )
+    logging.getLogger("uvicorn.access").disabled = True  # whatever others set up to be logged
+    server = _Server(config)
+    running = asyncio.create_task(server.serve([listening]))
+    try:
+        yield _with_port(address, listening)
+    finally:
+        server.should_exit = True
+        await running
+        if address.path is not None:
+            address.path.unlink(missing_ok=True)
+
+
+def _has_httptools() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("httptools") is not None
+
+
+def _with_port(address: Address, listening: socket.socket) -> Address:
+    if address.path is not None:
+        return address
+    return address._replace(port=listening.getsockname()[1])

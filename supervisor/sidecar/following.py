@@ -1,0 +1,389 @@
+"""`Following`: one folder of transcripts, followed by one sidecar at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import socket
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+
+from supervisor.errors import LeaseHeld, LeaseLost, StoreError
+from supervisor.ingest.discover import Source
+from supervisor.metrics import METRICS
+from supervisor.policy.model import Policy
+from supervisor.policy.situation import Record
+from supervisor.runtime.hold import Hold
+from supervisor.sidecar.folder_lease import FolderLeases
+from supervisor.sidecar.offsets import FollowedFile
+from supervisor.sidecar.sessions import FollowedSession, Ground
+from supervisor.sidecar.watching import Stamp, Watch, Watching
+from supervisor.store.folders import FileMark
+
+__all__ = ["SILENT_SECONDS", "Following"]
+
+log = logging.getLogger(__name__)
+
+SILENT_SECONDS = 30 * 60.0
+"""A session that is silent for so long is taken to have ended, until it goes on: longer than a
+model thinks and most tools run."""
+MOST_SESSIONS = 4_000
+"""In memory, of one folder; then those that are silent for longest are put down."""
+_BEAT_SECONDS = 1.0
+"""How often marks are kept, and other workers' leases looked at: what a sidecar that was
+killed judges again is at most so old."""
+_TICK_BEATS = 5
+"""A session is told the time with each so manieth beat."""
+_RETRY_SECONDS = 1.0
+_SLACK = timedelta(seconds=5)
+"""What clocks may differ by, of the agent's host and the store's."""
+_AGENT_ID = re.compile(r"[\w-]{1,128}")
+
+
+class Following:
+    """Waits for a folder, holds it, and follows the sessions below it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        ground: Ground,
+        *,
+        watch: Watch,
+        ttl: timedelta,
+        silent_seconds: float = SILENT_SECONDS,
+    ) -> None:
+        """The `ground`'s `followed_at` and `judged` are this folder's to set."""
+        self.given = folder
+        """As the operator, and perhaps the hooks, call it."""
+        self.root = _real(folder)
+        self.sessions: dict[str, FollowedSession] = {}
+        """Those in memory, by SDK session id."""
+        self.refused = 0
+        """Paths that led out of the folder."""
+        self._ground = ground
+        self._store = ground.store
+        self._watch: Watch = watch
+        self._ttl = ttl
+        self._silent = silent_seconds
+        self._name = ""
+        self._why_not = "it has not begun"
+        self._away = ""
+        self._hold: Hold | None = None
+        self._watching: Watching | None = None
+        self._files: dict[Path, FollowedFile] = {}
+        self._marks: dict[str, FileMark] = {}
+        self._unkept: dict[str, FileMark] = {}
+        self._elsewhere: frozenset[str] = frozenset()
+        self._refused: set[Path] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._done = asyncio.Event()
+
+    def not_ready(self) -> str:
+        """Why it is not being followed; empty where it is."""
+        if self._why_not:
+            return f"{self.given}: {self._why_not}"
+        return f"the store cannot be used: {self._away}" if self._away else ""
+
+    def begin(self) -> None:
+        """Begin; returns at once."""
+        self._task = asyncio.create_task(self._run())
+
+    async def use(self, policy: Policy) -> None:
+        """Decide by another policy from now on."""
+        self._ground.policy = policy
+        for session in list(self.sessions.values()):
+            if session.is_open:
+                await session.supervision.use(policy)
+
+    def know(self, record: Record) -> None:
+        """How often each action helped in the store's sessions so far."""
+        self._ground.record = record
+
+    def below(self, path: Path) -> Path | None:
+        """A path below the folder, by the folder's own name; None where it is not. It may
+        lead out of it all the same."""
+        for root in (self.root, self.given):
+            if path.is_relative_to(root):
+                return self.root / path.relative_to(root)
+        return None
+
+    async def read_now(self) -> None:
+        """Read, store and judge what its sessions' files hold."""
+        for session in self._ours():
+            await session.read_now()
+
+    async def end(self) -> None:
+        """Put all down that is in memory, and let go of the folder."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task, self._why_not = None, "it has ended"
+
+    # From the folder's being there to its being followed
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._until_held()
+                await self._until_there()
+                await self._follow()
+            except StoreError as error:
+                self._say(f"the store cannot be used: {error}")
+                METRICS.store_errors.labels("record").inc()
+            except OSError as error:
+                self._say(f"it cannot be read: {error.strerror}")
+            finally:
+                await self._let_go()
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    def _say(self, why_not: str) -> None:
+        if why_not and why_not != self._why_not:
+            log.warning("%s: %s", self.given, why_not)
+        self._why_not = why_not
+
+    async def _until_there(self) -> None:
+        while not self.root.is_dir():
+            self._say("it is not there yet")
+            await asyncio.sleep(_RETRY_SECONDS)
+            self.root = _real(self.given)
+
+    async def _until_held(self) -> None:
+        self.root = _real(self.given)
+        self._name = f"{socket.gethostname()}:{self.root}"
+        self._hold = hold = Hold(
+            FolderLeases(self._store), self._name, self._ttl, on_lost=self._lose
+        )
+        while hold.lease is None:
+            try:
+                await hold.begin()
+            except LeaseHeld as held:
+                self._say(f"standing by: {held.holder} follows it")
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def _lose(self, error: LeaseLost) -> None:
+        log.error("%s", error)
+        if self._watching is not None:
+            self._watching.stop()
+
+    async def _follow(self) -> None:
+        folder = await self._store.folder(self._name)
+        assert folder is not None, "it is held"
+        self._ground.followed_at = folder.followed_at - _SLACK
+        self._remember(await self._store.marks(self._name))
+        self._watching = watching = Watching(self.root, self._watch)
+        watching.suspect(*self._worth_reading(await watching.first()))
+        tasks = [asyncio.create_task(watching.run()), asyncio.create_task(self._tend())]
+        self._say("")
+        log.info("%s is followed", self.root)
+        try:
+            while (changed := await watching.changes()) is not None:
+                self._take(changed)
+            self._say("it is not there any more, or not ours")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _remember(self, marks: Iterable[FileMark]) -> None:
+        self._marks = {mark.path: mark for mark in marks}
+        self._ground.judged.clear()
+        for mark in self._marks.values():
+            judged = self._ground.judged.get(mark.session_id, 0)
+            self._ground.judged[mark.session_id] = max(judged, mark.judged)
+
+    def _worth_reading(self, found: dict[Path, Stamp]) -> Iterable[Path]:
+        """The files that may have grown since they were last looked at, and those of agents
+        that may be at work. The rest is history, which is left alone until it goes on."""
+        began = self._ground.followed_at.timestamp()
+        recent = time.time() - self._silent
+        for path, stamp in found.items():
+            mark = self._marks.get(self._name_of(path))
+            modified = stamp.modified_ns / 1e9
+            has_grown = mark is not None and mark.offset != stamp.size
+            if has_grown or modified >= (began if mark is None else recent):
+                yield path
+
+    async def _let_go(self) -> None:
+        sessions, self.sessions = list(self.sessions.values()), {}
+        for session in sessions:
+            await session.put_down()
+        self._is_back()
+        self._files.clear()
+        try:
+            await self._keep_marks()
+        except StoreError as error:
+            log.error("%s: what was read last will be read again: %s", self.root, error)
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            await hold.end()
+
+    # Files
+
+    def _take(self, changed: Iterable[Path]) -> None:
+        """Have files read that may have grown."""
+        for path in changed:
+            file = self._file(path)
+            source = file.source() if file is not None else None
+            if file is not None and source is not None:
+                self._session(source, file).read_soon(file)
+
+    def _file(self, path: Path) -> FollowedFile | None:
+        """The file of a path below the folder; None where it leads out of it, or is none."""
+        file = self._files.get(path)
+        if file is None and self._is_inside(path) and path.is_file():
+            file = self._files[path] = self._new_file(path)
+        return file
+
+    def _new_file(self, path: Path) -> FollowedFile:
+        name = self._name_of(path)
+        mark, began = self._marks.get(name), self._ground.followed_at
+        return FollowedFile(path, name, mark, history_until=began)
+
+    def _name_of(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _is_inside(self, path: Path) -> bool:
+        """Whether a path stands below the folder, and no link on its way leads elsewhere."""
+        inside = path.is_relative_to(self.root) and _real(path) == path
+        if not inside and path not in self._refused:
+            self._refused.add(path)
+            self.refused += 1
+            METRICS.incidents.labels(source="ingest").inc()
+            log.warning("%s is not followed: it leads out of %s", path, self.root)
+        return inside
+
+    # Sessions
+
+    def _session(self, source: Source, file: FollowedFile) -> FollowedSession:
+        session = self._of(source.session_id, source.project_key or "")
+        session.add(file)
+        return session
+
+    def _of(self, sdk_session_id: str, project_key: str) -> FollowedSession:
+        session = self.sessions.get(sdk_session_id)
+        if session is None or session.is_over:
+            session = self.sessions[sdk_session_id] = FollowedSession(
+                sdk_session_id, project_key, self._ground, taken=self._taken, failed=self._failed
+            )
+        return session
+
+    def _ours(self) -> list[FollowedSession]:
+        return [one for one in self.sessions.values() if one.is_open]
+
+    def _taken(self, file: FollowedFile) -> None:
+        assert file.mark is not None
+        self._marks[file.name] = self._unkept[file.name] = file.mark
+
+    def _failed(self, error: StoreError) -> None:
+        if not self._away:
+            log.error("%s: %s", self.root, error)
+            METRICS.store_away.inc()
+        self._away = str(error)
+
+    def _is_back(self) -> None:
+        """The store can be used, or is none of our business any more."""
+        if self._away:
+            METRICS.store_away.dec()
+        self._away = ""
+
+    async def session_for(
+        self, path: Path, sdk_session_id: str, agent_id: str | None
+    ) -> FollowedSession | None:
+        """The session of a main transcript, whose file need not be there yet. Raises
+        `StoreError`."""
+        if self._why_not or path.stem != sdk_session_id or not self._is_inside(path):
+            return None
+        session = self._of(sdk_session_id, path.parent.name)
+        if path not in self._files:
+            self._files[path] = self._new_file(path)
+        for each in (path, *self._of_agent(path, agent_id)):
+            if each not in session.files and (file := self._file(each)) and file.source():
+                session.add(file)
+        session.posts_hooks = True
+        if not await session.open():
+            return None
+        session.heard_at = time.monotonic()
+        return session
+
+    def _of_agent(self, path: Path, agent_id: str | None) -> Iterable[Path]:
+        """Where the transcript of a subagent may stand."""
+        if agent_id is not None and _AGENT_ID.fullmatch(agent_id):
+            yield path.with_suffix("") / "subagents" / f"agent-{agent_id}.jsonl"
+            yield path.with_name(f"agent-{agent_id}.jsonl")
+
+    # What is to be done now and then
+
+    async def _tend(self) -> None:
+        beat = 0
+        while True:
+            await asyncio.sleep(_BEAT_SECONDS)
+            beat += 1
+            try:
+                await self._keep_marks()
+                await self._step_aside()
+            except LeaseLost as error:
+                self._lose(error)
+            except StoreError as error:
+                self._failed(error)
+                continue
+            self._is_back()
+            for session in list(self.sessions.values()):
+                session.go_on()
+            await self._tell_the_time(beat)
+            await self._put_down_the_silent()
+
+    async def _keep_marks(self) -> None:
+        lease = self._hold.lease if self._hold is not None else None
+        if lease is None or not self._unkept:
+            return
+        unkept, self._unkept = self._unkept, {}
+        try:
+            await self._store.keep_marks(list(unkept.values()), lease=lease)
+        except StoreError:
+            self._unkept = unkept | self._unkept
+            raise
+
+    async def _step_aside(self) -> None:
+        """Leave the sessions alone that a worker has taken, and look again at those that one
+        has let go of."""
+        leases = await self._store.live_leases()
+        self._elsewhere = frozenset(lease.session_id for lease in leases)
+        for session in list(self.sessions.values()):
+            if session.is_open and session.session_id in self._elsewhere:
+                log.info("session %s was taken by a worker", session.session_id)
+                await self._put_down(session)
+            elif session.is_elsewhere and session.session_id not in self._elsewhere:
+                del self.sessions[session.sdk_session_id]
+
+    async def _tell_the_time(self, beat: int) -> None:
+        for number, session in enumerate(self._ours()):
+            if (number + beat) % _TICK_BEATS == 0:
+                await session.tick()
+
+    async def _put_down_the_silent(self) -> None:
+        for session in [one for one in self.sessions.values() if one.is_over]:
+            await self._put_down(session)
+        by_silence = sorted(self._ours(), key=lambda session: session.heard_at)
+        latest = time.monotonic() - self._silent
+        for session in by_silence:
+            if session.heard_at < latest:
+                await session.ended(f"silent for {self._silent / 60:g} minutes")
+                await self._put_down(session)
+        for session in by_silence[: max(0, len(by_silence) - MOST_SESSIONS)]:
+            await self._put_down(session)
+
+    async def _put_down(self, session: FollowedSession) -> None:
+        await session.put_down()
+        if self.sessions.get(session.sdk_session_id) is session:
+            del self.sessions[session.sdk_session_id]
+        for path in session.files:
+            self._files.pop(path, None)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))

@@ -1,0 +1,174 @@
+"""`FollowedFile`: one transcript file on its way into the store, and how far it got."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+from claude_agent_sdk import SessionKey
+
+from supervisor.ingest.discover import Source, source_of
+from supervisor.ingest.lines import Fault, Line, LineFile, Place
+from supervisor.store.folders import FileMark
+
+__all__ = ["FollowedFile", "Part"]
+
+_PART_LINES = 500
+_PART_BYTES = 1024 * 1024
+"""Read and stored at once: some tens of milliseconds' work."""
+
+
+class _Stamped(msgspec.Struct):
+    timestamp: datetime | None = None
+
+
+_STAMPED = msgspec.json.Decoder(_Stamped)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """The next lines of a file, all history or none."""
+
+    lines: tuple[Line, ...]
+    faults: tuple[Fault, ...]
+    inherited: bool
+    """They are history: known, and not judged."""
+    place: Place
+    """Behind them."""
+
+
+class FollowedFile:
+    """Reads one file in parts. A part is given again until it was taken."""
+
+    def __init__(
+        self, path: Path, name: str, mark: FileMark | None, *, history_until: datetime
+    ) -> None:
+        """`name` is the path below the followed folder. Lines from before `history_until` are
+        history in a file of which no mark is kept."""
+        self.path = path
+        self.name = name
+        self.mark = mark
+        """How far it was taken; None where nothing of it was."""
+        self._history_until = history_until if mark is None else None
+        self._lines = LineFile(
+            path, place=_place(mark) if mark is not None else None, follow_link=False
+        )
+        self._parts: deque[Part] = deque()
+        self._source: Source | None = None
+
+    def source(self) -> Source | None:
+        """What it is a transcript of; None where that is not to be seen, or not yet."""
+        if self._source is None:
+            self._source = _source_of(self.path)
+        return self._source
+
+    @property
+    def key(self) -> SessionKey:
+        """The transcript's key in the store. Only where there is a `source`."""
+        assert self._source is not None
+        key = SessionKey(
+            project_key=self._source.project_key or "", session_id=self._source.session_id
+        )
+        if self._source.subpath:
+            key["subpath"] = self._source.subpath
+        return key
+
+    def next_part(self) -> Part | None:
+        """What comes next, if there is something. Blocks on the file; raises
+        `TranscriptError` where it cannot be read."""
+        if not self._parts:
+            found = list(_bounded(self._lines.read_new()))
+            self._parts.extend(self._parted(found))
+        return self._parts[0] if self._parts else None
+
+    def skip(self) -> None:
+        """Pass over what is there: somebody else has stored it."""
+        while self.next_part() is not None:
+            self._parts.clear()
+        self._history_until = None
+
+    def taken(self, session_id: str, judged: int) -> None:
+        """The last part is stored and judged, up to that entry of the session."""
+        place = self._parts.popleft().place
+        self.mark = FileMark(
+            path=self.name,
+            offset=place.offset,
+            number=place.number,
+            fingerprint=place.fingerprint,
+            fingerprinted=place.fingerprinted,
+            session_id=session_id,
+            judged=judged,
+        )
+
+    def _parted(self, found: list[Line | Fault]) -> Iterator[Part]:
+        """What was read, as one part, or as two where history ends in it."""
+        old = self._count_history(found)
+        if old:
+            behind = found[old] if old < len(found) else None
+            yield _part(found[:old], True, self._place_at(behind))
+        if found[old:]:
+            yield _part(found[old:], False, self._lines.place)
+
+    def _count_history(self, found: list[Line | Fault]) -> int:
+        """How many of these are history: all before the first line that was written since."""
+        if self._history_until is None:
+            return 0
+        for count, item in enumerate(found):
+            at = _time_of(item.raw) if isinstance(item, Line) else None
+            if at is not None and at >= self._history_until:
+                self._history_until = None
+                return count
+        return len(found)
+
+    def _place_at(self, item: Line | Fault | None) -> Place:
+        place = self._lines.place
+        if item is None:
+            return place
+        return msgspec.structs.replace(place, offset=item.offset, number=item.number)
+
+
+def _part(found: list[Line | Fault], inherited: bool, place: Place) -> Part:
+    return Part(
+        lines=tuple(item for item in found if isinstance(item, Line)),
+        faults=tuple(item for item in found if isinstance(item, Fault)),
+        inherited=inherited,
+        place=place,
+    )
+
+
+def _place(mark: FileMark) -> Place:
+    return Place(
+        offset=mark.offset,
+        number=mark.number,
+        fingerprint=mark.fingerprint,
+        fingerprinted=mark.fingerprinted,
+    )
+
+
+def _source_of(path: Path) -> Source | None:
+    """As `source_of`; but whose subagent it is must stand in a file that does not say it by
+    where it is (CLI 2.0)."""
+    source = source_of(path)
+    if source is None or not path.stem.startswith("agent-"):
+        return source
+    return source if source.session_id != path.stem else None
+
+
+def _bounded(lines: Iterator[Line | Fault]) -> Iterator[Line | Fault]:
+    size = 0
+    for item in islice(lines, _PART_LINES):
+        yield item
+        size += len(item.raw) if isinstance(item, Line) else 0
+        if size >= _PART_BYTES:
+            return
+
+
+def _time_of(raw: bytes) -> datetime | None:
+    try:
+        at = _STAMPED.decode(raw).timestamp
+    except (ValueError, RecursionError):
+        return None
+    return at if at is not None and at.tzinfo is not None else None

@@ -1,0 +1,1 @@
+"""What Lucid tells other systems about itself: OpenTelemetry, and its own logs."""
