@@ -78,12 +78,17 @@ docs: $(SETUP) ## Write docs/detectors.md, docs/metrics.md and docs/openapi.json
 	$(BIN)/python -m supervisor.service.openapi > docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
 
-dashboards: $(SETUP) ## Write dashboards/grafana and dashboards/prometheus from their sources
+dashboards: $(SETUP) ## Write dashboards/grafana, dashboards/prometheus and deploy's copies from their sources
 	$(BIN)/python -m dashboards.source.build
+	$(BIN)/python -m deploy.build
 
 lock: $(SETUP) ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra otel --extra embeddings --universal --generate-hashes --upgrade \
 	  --no-header --no-annotate --quiet --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra otel --constraint requirements.lock --universal --generate-hashes \
+	  --no-header --no-annotate --quiet --output-file deploy/requirements.lock
+	echo hatchling | $(BIN)/uv pip compile - --constraint requirements.lock --universal --generate-hashes \
+	  --no-header --no-annotate --quiet --output-file deploy/build.lock
 
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

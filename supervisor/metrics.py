@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
@@ -226,6 +227,9 @@ class Metrics:
         self._what_is_done_about_it()
         self._how_lucid_does()
         self._what_lucid_stands_on()
+        # To look a series up by its labels takes longer than to count.
+        self._hook_requests = cache(self.hook_requests.labels)
+        self._hook_duration = cache(self.hook_duration.labels)
 
     def described(self) -> list[Described]:
         """Every metric, in the order of their definition, those of live sessions first."""
@@ -453,8 +457,8 @@ class Metrics:
         """Count a hook's request that was answered, in so many seconds. An event that this
         version does not know counts as `other`."""
         known = event if event in HOOK_EVENTS else "other"
-        self.hook_requests.labels(known, result).inc()
-        self.hook_duration.labels(known).observe(seconds)
+        self._hook_requests(known, result).inc()
+        self._hook_duration(known).observe(seconds)
 
 
 def _labels(family: Metric) -> Iterator[str]:

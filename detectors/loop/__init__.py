@@ -174,7 +174,7 @@ class Loop(Detector):
             self._sayings.forget()
         if not step.known:
             self._compactions.clear()
-        if step.changed:
+        if step.changed and not self._reading.asked_otherwise(step.call):
             self._reading.forget()
 
     def _compact(self, entry: Compaction) -> Finding | None:

@@ -45,9 +45,6 @@ _SPAWNERS = re.compile(
     r"^(?:task|agent|new_task|dispatch_agent)$|sub_?agent|delegate", re.IGNORECASE
 )
 _PLANNERS = re.compile(r"todo_?write|todo_?list|(?:^|_)(?:todos?|plan)$", re.IGNORECASE)
-_READER = "Read"
-_LINES = 2_000
-"""That Claude Code's tool for reading shows where no limit is given."""
 _WAITING_TOOLS = frozenset({"BashOutput", "Monitor", "TaskOutput"})
 
 _WAITING_COMMAND = re.compile(r"\b(?:sleep|wait|watch)\b")
@@ -64,8 +61,6 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     path: bytes
     first: int
     last: int
-    whole: bool
-    """No range was asked for."""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -156,7 +151,7 @@ def call_of(entry: ToolCall) -> Call:
         query=word_set(given.get("query")) if tool.searches else 0,
         errand=word_set(given.get("prompt")) if tool.spawns else 0,
         named=name_set(given.get("prompt")) if tool.spawns else 0,
-        span=_span(given) if tool.looks and (tool.label == _READER or "limit" in given) else None,
+        span=_span(given) if tool.looks and "limit" in given else None,
     )
 
 
@@ -197,8 +192,7 @@ def _stock(command: str) -> str | None:
 
 def _span(given: dict[str, object]) -> Span | None:
     path = next((given[name] for name in _PATHS if name in given), None)
-    first, count = given.get("offset", 1), given.get("limit", _LINES)
+    first, count = given.get("offset", 1), given["limit"]
     if not isinstance(path, str) or not isinstance(first, int) or not isinstance(count, int):
         return None
-    last = first + max(count, 1) - 1
-    return Span(digest_of(path.encode(errors="replace")), first, last, "limit" not in given)
+    return Span(digest_of(path.encode(errors="replace")), first, first + max(count, 1) - 1)

@@ -70,6 +70,8 @@ class _File(msgspec.Struct):
     """What was read of a file."""
 
     parts: list[tuple[int, int]]
+    asked: dict[int, int] = {}
+    """The last line of the newest read by its first one, of the newest few."""
     again: int = 0
     """Reads in a row that showed no other line."""
     onset_seq: int = 0
@@ -86,6 +88,14 @@ class Reading:
         """Something changed, or left the context: reading again makes sense."""
         self._files.clear()
 
+    def asked_otherwise(self, call: Call) -> bool:
+        """Whether a read, which counts as the same with another limit, has another one: that
+        its answer differs tells nothing of the file then. Ask before it is taken."""
+        file = None if call.span is None else self._files.get(call.span.path)
+        if file is None or call.span is None:
+            return False
+        return file.asked.get(call.span.first, call.span.last) != call.span.last
+
     def take(self, call: Call) -> Finding | None:
         """What the call completes."""
         if call.span is None:
@@ -94,10 +104,12 @@ class Reading:
         self._files[call.span.path] = file
         if len(self._files) > _FILES:
             del self._files[next(iter(self._files))]
+        file.asked.pop(call.span.first, None)
+        file.asked[call.span.first] = call.span.last
+        if len(file.asked) > _PARTS:
+            del file.asked[next(iter(file.asked))]
         if not _covered(file.parts, call.span):
             file.parts, file.again = _joined(file.parts, call.span), 0
-            return None
-        if call.span.whole:
             return None
         file.again += 1
         if file.again == 1:

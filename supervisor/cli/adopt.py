@@ -54,8 +54,8 @@ async def adopt(
     where it can be rolled back, restarted and resumed, too.
 
     The agent's process must be yours and on this host; you are asked before it is stopped.
-    Its model and permission mode are taken over; tools, MCP servers and prompts that it was
-    given on its command line are not on record, and have to be given again.
+    Its model and permission mode are taken over, but for 'bypassPermissions'; that, and tools,
+    MCP servers and prompts that it was given on its command line, have to be given again.
     """
     from supervisor.cli.preflight import preflight
     from supervisor.core.session import SessionState

@@ -59,7 +59,7 @@ __all__ = ["eval", "evaluate"]
     "--markdown",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="F",
-    help="Also bring the figures in this Markdown page up to date.",
+    help="Also bring the figures in this Markdown page up to date, or begin one.",
 )
 @click.option(
     "--held-out",
@@ -236,10 +236,11 @@ def _hold_out(paths: tuple[Path, ...], policy: str, markdown: Path | None) -> No
 
 def _put(page: Path, figures: str, mark: str) -> None:
     from supervisor.errors import TranscriptError
-    from supervisor.eval.markdown import put_into
+    from supervisor.eval.markdown import END, put_into
 
     try:
-        page.write_text(put_into(page.read_text(encoding="utf-8"), figures, mark), encoding="utf-8")
+        text = page.read_text(encoding="utf-8") if page.exists() else f"{mark}\n\n{END}\n"
+        page.write_text(put_into(text, figures, mark), encoding="utf-8")
     except OSError as error:
         raise TranscriptError(f"{error.filename} cannot be written: {error.strerror}") from error
 

@@ -127,9 +127,20 @@ async def install(
         say(f"no hooks of Lucid's are in {path}")
     else:
         say(f"Lucid's hooks are in {path} already, just so")
-    if not uninstall and project is not None and posted["token_env"] is None:
-        say(f"it holds the sidecar's token: keep {path.name} out of version control", err=True)
+    if not uninstall and posted["token_env"] is None:
+        _warn_of_token(path, in_project=project is not None)
     return Exit.REACHED
+
+
+def _warn_of_token(path: Path, *, in_project: bool) -> None:
+    if in_project:
+        say(f"it holds the sidecar's token: keep {path.name} out of version control", err=True)
+    if path.stat().st_mode & 0o077:
+        say(
+            "others on this host may read it, and the token in it: 'chmod 600' it, or leave the "
+            "token to a variable with --token-env",
+            err=True,
+        )
 
 
 def _hooks(posted: _Posted) -> dict[str, dict[str, Any]]:

@@ -121,8 +121,10 @@ async def _follow_and_serve(
     from supervisor.service.live import Live
     from supervisor.service.readiness import Readiness
     from supervisor.service.service import Service
+    from supervisor.service.serving import allow_connections
     from supervisor.sidecar.desk import Desk
 
+    allow_connections()
     leaving = Leaving(redactor())
     live = Live(leaving)
     service = Service(

@@ -15,7 +15,7 @@ from supervisor.core.verdict import FailureMode
 from supervisor.testing import Scenario, ScenarioError, load_scenario
 from supervisor.testing.conditions import Data, Pattern
 
-__all__ = ["EFFECTS", "Done", "Kind", "Trial", "find_trials", "load_trial"]
+__all__ = ["EFFECTS", "Done", "Kind", "Trial", "find_trials", "load_trial", "repeated_effects"]
 
 _SHIPPED = Path(__file__).parent / "scenarios"
 

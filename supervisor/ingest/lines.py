@@ -25,6 +25,8 @@ _FINGERPRINT = 1024
 """Bytes from the start by which a file is known again; a transcript's first line holds a
 uuid and a timestamp."""
 
+_Stamp = tuple[int, int, int, int]
+
 _WELL_FORMED = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -76,7 +78,11 @@ class LineFile:
         at `place`, unless that is another file's by now, or at the start. Without
         `follow_link` a symbolic link cannot be read."""
         self.path = path
-        self._flags = os.O_RDONLY | os.O_CLOEXEC | (0 if follow_link else os.O_NOFOLLOW)
+        # Something else of that name, such as a pipe, must not keep us waiting.
+        self._flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        self._flags |= 0 if follow_link else os.O_NOFOLLOW
+        self._follows_link = follow_link
+        self._read_out: _Stamp | None = None
         self._max_line = max_line
         self._restart()
         if place is not None:
@@ -114,6 +120,8 @@ class LineFile:
         Stopping in the middle is safe: the next call goes on with the next line.
         Raises `TranscriptError` where the file is there and cannot be read.
         """
+        if self._is_read_out():
+            return
         try:
             descriptor = os.open(self.path, self._flags)
         except FileNotFoundError:
@@ -126,6 +134,17 @@ class LineFile:
             raise self._unreadable(error) from error
         finally:
             os.close(descriptor)
+
+    def _is_read_out(self) -> bool:
+        """Whether all was read that is there. To open a file to learn that would wake whoever
+        watches the folder, this process first of all."""
+        if self._read_out is None:
+            return False
+        try:
+            found = os.stat(self.path, follow_symlinks=self._follows_link)
+        except OSError:
+            return False
+        return _stamp(found) == self._read_out
 
     def _unreadable(self, error: OSError) -> TranscriptError:
         return TranscriptError(
@@ -148,7 +167,7 @@ class LineFile:
         )
 
     def _read(self, descriptor: int) -> Iterator[Line | Fault]:
-        status = os.fstat(descriptor)
+        status, self._read_out = os.fstat(descriptor), None
         inode, start = (status.st_dev, status.st_ino), os.pread(descriptor, _FINGERPRINT, 0)
         message = self._changed(inode, start, status.st_size)
         fault = Fault(self._number, self._offset, 0, message) if message else None
@@ -163,6 +182,7 @@ class LineFile:
         while chunk := os.pread(descriptor, _CHUNK, at):
             at += len(chunk)
             yield from self._split(chunk)
+        self._read_out = _stamp(status)
 
     def _changed(self, inode: tuple[int, int], start: bytes, size: int) -> str | None:
         """Why this is not the file that was read before, grown; None if it is."""
@@ -213,6 +233,10 @@ def read_finished(path: Path) -> Iterator[Line | Fault]:
     yield from file.read_new()
     if (rest := file.take_rest()) is not None:
         yield rest
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _fingerprint(start: bytes) -> str:

@@ -12,7 +12,7 @@ import base64
 import hmac
 import os
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,8 @@ _SEALED, _PLAIN = b"\0lucid\1", b"\0lucid\0"
 _SEALED_TEXT, _PLAIN_TEXT = "lucid-sealed:", "lucid-plain:"
 _ID, _SALT, _NONCE, _TAG = 4, 16, 12, 16
 _HEAD = len(_SEALED) + _ID + _SALT + _NONCE
+_WRITERS = 1_024
+"""Processes whose derived keys are kept at hand; each that wrote has its own."""
 
 
 def new_key() -> str:
@@ -83,7 +85,7 @@ class Keyring:
         self._keys = {_id(key): key for key in reversed(keys)}
         self._newest = keys[0] if keys else None
         self._salt = os.urandom(_SALT)
-        self._cipher = cache(self._derived)
+        self._cipher = lru_cache(maxsize=_WRITERS)(self._derived)
 
     @property
     def seals(self) -> bool:

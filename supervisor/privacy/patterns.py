@@ -159,7 +159,8 @@ _BARE = re.compile(rb"(?:[^\s\"'`\\,;)}\]]" + _ESCAPED + rb")+")
 _WORD = re.compile(rb"(?:[^\s\"'`\\]" + _ESCAPED + rb")+")
 _CREDENTIAL = re.compile(rb"[A-Za-z0-9._~%+/=-]+")
 _REST_OF_LINE = re.compile(rb"[^\r\n\"'\\]+")
-_IN_ADDRESS = re.compile(rb"[^\s/@\"'`\\<>]+(?=@)")
+_IN_ADDRESS = re.compile(rb"[^\s/\"'`\\<>]+(?=@)")
+"""Up to the last of several `@`, of which some belong to the password."""
 
 _SECRET = (
     rb"pass(?:word|wd|phrase)|pwd|secret|credentials?"
@@ -253,6 +254,8 @@ LEADS: tuple[Lead, ...] = (
     ),
     # https://user:...@host
     _lead("password", rb"://[^\s/:@\"'`\\]{0,64}:", _IN_ADDRESS, _is_given),
+    # http://127.0.0.1:7311/hooks/..., as this service has it, and others
+    _lead("secret", rb"://[^\s/\"'`\\]{1,128}/hooks/", _CREDENTIAL, _is_credential),
     # curl -u user:...
     _lead(
         "password",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
+from typing import ClassVar
 
 from supervisor.core.decision import Choice, Decision
 from supervisor.core.entry import Entry
@@ -34,6 +35,9 @@ _SAMPLE = 16
 class Account:
     """Of one session."""
 
+    _begun_for: ClassVar[Policy | None] = None
+    """The policy whose series were begun last: that of most sessions of a process."""
+
     def __init__(self) -> None:
         self.vitals = VitalSigns()
         """How it stands, for those who look at all sessions."""
@@ -49,6 +53,9 @@ class Account:
     def decides_by(self, policy: Policy) -> None:
         """Have what the policy may do to be seen to rise from 0."""
         self.vitals.window = window_of(policy)
+        if Account._begun_for is policy:
+            return
+        Account._begun_for = policy
         for rule, _, rung in policy.rungs():
             for mode in rule.on if rule is not None else (FailureMode.OVERRUN,):
                 for action in (rung.action, *(other.action for other in rung.others)):
@@ -164,6 +171,7 @@ class Stopwatch:
 # To look a series up by its labels takes longer than to count.
 _entries = cache(METRICS.entries.labels)
 _tokens = cache(METRICS.tokens.labels)
+_store_duration = cache(METRICS.store_duration.labels)
 
 
 @contextmanager
@@ -175,7 +183,7 @@ def store_asked(operation: str) -> Iterator[None]:
     except StoreError:
         METRICS.store_errors.labels(operation).inc()
         raise
-    METRICS.store_duration.labels(operation).observe(time.perf_counter() - began)
+    _store_duration(operation).observe(time.perf_counter() - began)
 
 
 @cache

@@ -4,8 +4,7 @@ from the last one back. What comes before a gap is lost to it, unless the gap is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, cast
 
 from supervisor.core.entry import Entry
 

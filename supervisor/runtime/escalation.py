@@ -37,7 +37,7 @@ from supervisor.runtime.notices import (
 from supervisor.runtime.supervision import Supervision
 from supervisor.store.interface import Store
 
-__all__ = ["Escalations", "told_before"]
+__all__ = ["Escalations", "Told", "told_before"]
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from supervisor.store.interface import SessionRow, Store
 
 __all__ = ["Alternative", "Earlier", "Explanation", "explain", "find_decision"]
 
-_ALL = 1_000_000_000
-"""Sessions of a store that are searched."""
+_TOLD = 5
+"""Decisions that are named where several are meant."""
 _EARLIER = 20
 """Actions before it that are told, the newest."""
 
@@ -68,21 +68,18 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 async def find_decision(store: Store, identity: str) -> tuple[SessionRow, Decision]:
     """The decision whose id begins so, in any session. Raises `TranscriptError` where there
     is none, or several."""
-    found = [
-        (row, decision)
-        for row in await store.sessions(_ALL)
-        if row.verdicts or row.interventions
-        for decision in await store.decisions(row.session_id)
-        if decision.id.startswith(identity)
-    ]
+    found = await store.decisions_like(identity, limit=_TOLD + 1) if identity else []
     if len(found) == 1:
-        return found[0]
+        return await store.session(found[0].session_id), found[0]
     if not found:
         raise TranscriptError(
             f"there is no decision {identity!r}; 'lucid show SESSION' tells a session's"
         )
-    ids = ", ".join(decision.id for _, decision in found[:5])
-    raise TranscriptError(f"{identity!r} is the beginning of {len(found)} decisions: {ids}")
+    ids = ", ".join(decision.id for decision in found[:_TOLD])
+    more = ", and more" if len(found) > _TOLD else ""
+    raise TranscriptError(
+        f"several decisions begin with {identity!r}: {ids}{more}; give more of the id"
+    )
 
 
 async def explain(store: Store, row: SessionRow, decision: Decision) -> Explanation:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -116,9 +116,9 @@ class Supervision:
             note=self.note,
         )
         self.objective: str | None = None
+        """What the session is for; None until that is known."""
         self.gaps: tuple[int, ...] = ()
         """Entries of a resumed transcript whose parent is not there."""
-        """What the session is for; None until that is known."""
         self._decided_on: set[str] = set()
         """The verdicts that a former worker decided on."""
         self._tasks: set[asyncio.Task[None]] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,6 +14,7 @@ __all__ = ["Counting", "area_of"]
 
 log = logging.getLogger(__name__)
 
+_requests = cache(METRICS.http_requests.labels)
 _AREAS = {"hooks", "metrics", "healthz", "readyz", "api"}
 
 
@@ -42,7 +44,7 @@ class Counting:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 status = int(message["status"])
-                METRICS.http_requests.labels(area, str(status)).inc()
+                _requests(area, str(status)).inc()
                 log.debug("%s %d %.1f ms", area, status, (time.perf_counter() - began) * 1000)
             await send(message)
 

@@ -92,7 +92,7 @@ async def sessions(service: Service, request: Request) -> Response:
     limit, place = limit_of(request), place_of(request)
     before = (place.updated_at, place.session_id) if place is not None else None
     rows = await service.store.sessions(limit + 1, before=before)
-    items = service.leaving.values([_session(row) for row in rows[:limit]])
+    items = await asyncio.to_thread(service.leaving.values, [_session(row) for row in rows[:limit]])
     more = rows[limit - 1] if len(rows) > limit else None
     cursor = str(Place(more.updated_at, more.session_id)) if more is not None else None
     return answer(schema.Page(items=items, next=cursor))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -13,16 +14,28 @@ from starlette.types import ASGIApp
 
 from supervisor.service.address import Address
 
-__all__ = ["served"]
+__all__ = ["allow_connections", "served"]
 
-_MOST_AT_ONCE = 1_000
-"""Connections and requests; more are answered with 503."""
+_MOST_AT_ONCE = 4_000
+"""Connections and requests; more are answered with 503. Each agent keeps a connection or two,
+and a sidecar follows a thousand and more."""
 _TO_FINISH_SECONDS = 2
 """For requests that are under way at the end."""
 _LARGEST_HEADERS = 64 * 1024
 _IDLE_SECONDS = 75
 """A connection is kept that long between requests: an agent's tool calls are often further
 apart than uvicorn's 5 s, and a hook must not meet a connection that is just being closed."""
+
+
+def allow_connections() -> None:
+    """Have this process open as many files as it may: by default it may hardly a thousand,
+    and each connection is one."""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * _MOST_AT_ONCE
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
+    if limit != resource.RLIM_INFINITY and limit < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 class _Server(uvicorn.Server):

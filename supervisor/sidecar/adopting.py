@@ -31,7 +31,9 @@ GRACE_SECONDS = 5.0
 """What an agent that rests may take to end."""
 
 _LARGEST = 64 * 1024
-_MODES = frozenset(get_args(PermissionMode))
+_MODES = frozenset(get_args(PermissionMode)) - {"bypassPermissions"}
+"""What is taken over unasked. A transcript is a file that its agent can write: it must not be
+able to give itself leave for everything."""
 
 
 class BareAgent(msgspec.Struct, frozen=True):
@@ -134,7 +136,8 @@ class _Line(msgspec.Struct, rename="camel"):
 
 async def how_it_ran(store: Store, session: SessionRow) -> Submission:
     """What the session's transcript says of how its agent was run: its model, and what it
-    might do unasked. The rest (tools, MCP servers, prompts) is not in it."""
+    might do unasked, unless that was everything. The rest (tools, MCP servers, prompts) is
+    not in it."""
     decoder = msgspec.json.Decoder(_Line)
     model = mode = None
     async for stored in store.entries(session.session_id):
@@ -144,8 +147,8 @@ async def how_it_ran(store: Store, session: SessionRow) -> Submission:
             line = decoder.decode(stored.raw)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             continue
-        if line.permission_mode in _MODES:
-            mode = line.permission_mode
+        if line.permission_mode is not None:
+            mode = line.permission_mode if line.permission_mode in _MODES else None
         named = line.message.model if line.type == "assistant" and line.message else None
         if named is not None and named != SYNTHETIC_MODEL:
             model = named

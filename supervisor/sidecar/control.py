@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -25,7 +25,7 @@ from supervisor.errors import ActionError
 from supervisor.policy.model import Policy
 from supervisor.policy.reach import CAPABILITIES, RunMode
 from supervisor.runtime.actions import Actions, Forestalled
-from supervisor.runtime.escalation import Escalations
+from supervisor.runtime.escalation import Escalations, Told
 from supervisor.runtime.listening import LOOK_SECONDS, Listening
 from supervisor.runtime.stopping import Stopping
 from supervisor.runtime.supervision import Supervision
@@ -68,11 +68,19 @@ class HookControl:
         self._supervision: Supervision | None = None
         self._looking: asyncio.Task[None] | None = None
 
-    def begin(self, supervision: Supervision, policy: Policy, store: Store | None) -> None:
-        """Steer for this supervision from now on. `store` is where people's words are."""
+    def begin(
+        self,
+        supervision: Supervision,
+        policy: Policy,
+        store: Store | None,
+        *,
+        told: Iterable[Told] = (),
+    ) -> None:
+        """Steer for this supervision from now on. `store` is where people's words are; `told`
+        is who was told of what before (`told_before`)."""
         self._supervision = supervision
         self._actions = Actions(supervision)
-        self._escalations = Escalations(policy.escalation, supervision)
+        self._escalations = Escalations(policy.escalation, supervision, told=told)
         self._store = store
         self._listening = Listening(supervision, store)
         self._looked = 0.0

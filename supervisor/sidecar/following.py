@@ -39,9 +39,12 @@ killed judges again is at most so old."""
 _TICK_BEATS = 5
 """A session is told the time with each so manieth beat."""
 _RETRY_SECONDS = 1.0
+_AWAY = "the store is away"
 _SLACK = timedelta(seconds=5)
 """What clocks may differ by, of the agent's host and the store's."""
 _AGENT_ID = re.compile(r"[\w-]{1,128}")
+_MOST_REFUSED = 1_000
+"""Paths that are refused once, however often they come."""
 
 
 class Following:
@@ -86,7 +89,7 @@ class Following:
         """Why it is not being followed; empty where it is."""
         if self._why_not:
             return f"{self.given}: {self._why_not}"
-        return f"the store cannot be used: {self._away}" if self._away else ""
+        return _AWAY if self._away else ""
 
     def begin(self) -> None:
         """Begin; returns at once."""
@@ -133,17 +136,22 @@ class Following:
                 await self._until_there()
                 await self._follow()
             except StoreError as error:
-                self._say(f"the store cannot be used: {error}")
+                self._say(_AWAY, f"{_AWAY}: {error}")
                 METRICS.store_errors.labels("record").inc()
             except OSError as error:
                 self._say(f"it cannot be read: {error.strerror}")
+            except Exception:  # whatever it was: nobody else would begin again
+                self._say("following it failed, and is begun anew; the log says more")
+                log.exception("%s", self.given)
+                METRICS.incidents.labels(source="ingest").inc()
             finally:
                 await self._let_go()
             await asyncio.sleep(_RETRY_SECONDS)
 
-    def _say(self, why_not: str) -> None:
+    def _say(self, why_not: str, in_full: str = "") -> None:
+        """What is said `in_full` is for the log: anybody may ask for readiness."""
         if why_not and why_not != self._why_not:
-            log.warning("%s: %s", self.given, why_not)
+            log.warning("%s: %s", self.given, in_full or why_not)
         self._why_not = why_not
 
     async def _until_there(self) -> None:
@@ -187,7 +195,9 @@ class Following:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for failed in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(failed, Exception):
+                    log.error("%s: watching it failed", self.root, exc_info=failed)
 
     def _remember(self, marks: Iterable[FileMark]) -> None:
         self._marks = {mark.path: mark for mark in marks}
@@ -210,8 +220,11 @@ class Following:
 
     async def _let_go(self) -> None:
         sessions, self.sessions = list(self.sessions.values()), {}
-        for session in sessions:
-            await session.put_down()
+        # At the same time: what is still on its way to people is waited for.
+        ends = (session.put_down() for session in sessions)
+        for failed in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(failed, Exception):
+                log.error("%s: a session was not put down", self.root, exc_info=failed)
         self._is_back()
         self._files.clear()
         try:
@@ -235,7 +248,7 @@ class Following:
     def _file(self, path: Path) -> FollowedFile | None:
         """The file of a path below the folder; None where it leads out of it, or is none."""
         file = self._files.get(path)
-        if file is None and self._is_inside(path) and path.is_file():
+        if file is None and self._is_inside(path) and path.is_file():  # not a pipe, which blocks
             file = self._files[path] = self._new_file(path)
         return file
 
@@ -248,13 +261,17 @@ class Following:
         return path.relative_to(self.root).as_posix()
 
     def _is_inside(self, path: Path) -> bool:
-        """Whether a path stands below the folder, and no link on its way leads elsewhere."""
-        inside = path.is_relative_to(self.root) and _real(path) == path
+        """Whether a path stands below the folder, under a name that can be written down, and
+        no link on its way leads elsewhere."""
+        if path in self._files:
+            return True  # it was looked at when it came
+        inside = path.is_relative_to(self.root) and _is_text(path) and _real(path) == path
         if not inside and path not in self._refused:
-            self._refused.add(path)
+            if len(self._refused) < _MOST_REFUSED:
+                self._refused.add(path)
             self.refused += 1
             METRICS.incidents.labels(source="ingest").inc()
-            log.warning("%s is not followed: it leads out of %s", path, self.root)
+            log.warning("%r is not followed: it leads out of %s", str(path), self.root)
         return inside
 
     # Sessions
@@ -324,18 +341,23 @@ class Following:
             await asyncio.sleep(_BEAT_SECONDS)
             beat += 1
             try:
-                await self._keep_marks()
-                await self._step_aside()
+                await self._beat(beat)
             except LeaseLost as error:
                 self._lose(error)
             except StoreError as error:
                 self._failed(error)
-                continue
-            self._is_back()
-            for session in list(self.sessions.values()):
-                session.go_on()
-            await self._tell_the_time(beat)
-            await self._put_down_the_silent()
+            except Exception:  # one session's fault is not to be the end of them all
+                log.exception("%s: not all was done that is to be done now and then", self.root)
+                METRICS.incidents.labels(source="ingest").inc()
+
+    async def _beat(self, number: int) -> None:
+        await self._keep_marks()
+        await self._step_aside()
+        self._is_back()
+        for session in list(self.sessions.values()):
+            session.go_on()
+        await self._tell_the_time(number)
+        await self._put_down_the_silent()
 
     async def _keep_marks(self) -> None:
         lease = self._hold.lease if self._hold is not None else None
@@ -370,20 +392,32 @@ class Following:
             await self._put_down(session)
         by_silence = sorted(self._ours(), key=lambda session: session.heard_at)
         latest = time.monotonic() - self._silent
-        for session in by_silence:
-            if session.heard_at < latest:
-                await session.ended(f"silent for {self._silent / 60:g} minutes")
-                await self._put_down(session)
+        ended = (self._end(session) for session in by_silence if session.heard_at < latest)
+        await asyncio.gather(*ended)
         for session in by_silence[: max(0, len(by_silence) - MOST_SESSIONS)]:
             await self._put_down(session)
 
+    async def _end(self, session: FollowedSession) -> None:
+        await session.ended(f"silent for {self._silent / 60:g} minutes")
+        await self._put_down(session)
+
     async def _put_down(self, session: FollowedSession) -> None:
         await session.put_down()
-        if self.sessions.get(session.sdk_session_id) is session:
-            del self.sessions[session.sdk_session_id]
+        if self.sessions.get(session.sdk_session_id) is not session:
+            return  # it went on meanwhile: its files are the new one's
+        del self.sessions[session.sdk_session_id]
         for path in session.files:
             self._files.pop(path, None)
 
 
 def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a path is text, and not any bytes: an agent may call a file as it likes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

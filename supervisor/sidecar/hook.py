@@ -20,7 +20,8 @@ LARGEST_BODY = 16 * 1024 * 1024
 """Bytes. A hook's body holds a tool call's arguments and its result; a larger one is refused
 before it is read in (HTTP 413)."""
 
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+_Name = Annotated[str, msgspec.Meta(pattern=r"\A\w[\w.:-]{0,63}\Z")]
+"""It is logged: no line break can be in it."""
 _Identity = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")]
 """Neither a path nor a part of one can be written so."""
 _Path = Annotated[str, msgspec.Meta(max_length=4096, pattern=r"\A[^\x00]*\Z")]

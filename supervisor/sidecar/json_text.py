@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from json.decoder import JSONDecodeError, scanstring
+from json.decoder import JSONDecodeError, scanstring  # type: ignore[attr-defined] # not in its stubs
 from typing import Any, NamedTuple
 
 __all__ = ["Item", "Layout", "insert", "items_of", "layout_of", "remove"]

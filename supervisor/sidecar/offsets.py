@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,11 +13,14 @@ from pathlib import Path
 import msgspec
 from claude_agent_sdk import SessionKey
 
+from supervisor.errors import TranscriptError
 from supervisor.ingest.discover import Source, source_of
 from supervisor.ingest.lines import Fault, Line, LineFile, Place
 from supervisor.store.folders import FileMark
 
 __all__ = ["FollowedFile", "Part"]
+
+log = logging.getLogger(__name__)
 
 _PART_LINES = 500
 _PART_BYTES = 1024 * 1024
@@ -26,6 +31,8 @@ class _Stamped(msgspec.Struct):
     timestamp: datetime | None = None
 
 
+_SESSION_ID = re.compile(r"[\w.-]{1,200}")
+"""One that any database takes, and that names no path."""
 _STAMPED = msgspec.json.Decoder(_Stamped)
 
 
@@ -150,9 +157,15 @@ def _place(mark: FileMark) -> Place:
 
 def _source_of(path: Path) -> Source | None:
     """As `source_of`; but whose subagent it is must stand in a file that does not say it by
-    where it is (CLI 2.0)."""
-    source = source_of(path)
-    if source is None or not path.stem.startswith("agent-"):
+    where it is (CLI 2.0), and what it says must be an id."""
+    try:
+        source = source_of(path)
+    except TranscriptError as error:
+        log.warning("not followed: %s", error)
+        return None
+    if source is None or not _SESSION_ID.fullmatch(source.session_id):
+        return None
+    if not path.stem.startswith("agent-"):
         return source
     return source if source.session_id != path.stem else None
 

@@ -14,10 +14,12 @@ import msgspec
 
 from supervisor.core.session import SessionState
 from supervisor.errors import StoreError, TranscriptError
+from supervisor.metrics import METRICS
 from supervisor.policy.model import Policy
 from supervisor.policy.situation import Record
 from supervisor.runtime.account import Event
 from supervisor.runtime.bearings import chooses
+from supervisor.runtime.escalation import told_before
 from supervisor.runtime.supervision import Supervision
 from supervisor.sidecar.control import HookControl
 from supervisor.sidecar.offsets import FollowedFile, Part
@@ -27,6 +29,10 @@ from supervisor.store.interface import SessionRow, Store
 __all__ = ["FollowedSession", "Ground"]
 
 log = logging.getLogger(__name__)
+
+
+_COMING = 8
+"""Sessions whose past is in memory at the same time, in parts of some megabytes each."""
 
 
 @dataclass
@@ -44,6 +50,8 @@ class Ground:
     """When the folder was first followed, or little before, for clocks differ."""
     judged: dict[str, int] = field(default_factory=dict)
     """The newest entry that was judged of each session, by Lucid's id."""
+    coming: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_COMING))
+    """Held by a session whose past is read: when a sidecar begins, that may be all of them."""
 
 
 _STOPPED = frozenset({SessionState.ABORTED, SessionState.PAUSED})
@@ -95,6 +103,7 @@ class FollowedSession:
         self._failed = failed
         self._waiting: set[Path] = set()
         self._working: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
     # Reading
@@ -133,6 +142,9 @@ class FollowedSession:
                 await self._read_waiting()
         except StoreError as error:
             self._failed(error)
+        except Exception:  # it is tried again, as what a store would not take
+            log.exception("session %s: its files cannot be read on", self.sdk_session_id)
+            METRICS.incidents.labels(source="ingest").inc()
 
     async def _read_waiting(self) -> None:
         async with self._lock:
@@ -140,10 +152,21 @@ class FollowedSession:
             for path in sorted(self._waiting, key=lambda path: (len(path.parts), path)):
                 if self.is_over:
                     return
-                await self._read(self.files[path])
-                self._waiting.discard(path)
+                self._waiting.discard(path)  # what is told from here on is not forgotten
+                try:
+                    await self._read(self.files[path])
+                except BaseException:
+                    self._waiting.add(path)
+                    raise
 
     async def _read(self, file: FollowedFile) -> None:
+        if self.is_open and file.mark is not None:
+            await self._read_on(file)
+            return
+        async with self._ground.coming:
+            await self._read_on(file)
+
+    async def _read_on(self, file: FollowedFile) -> None:
         while (part := await self._next_part(file)) is not None:
             if not self.is_open and not await self._open(part):
                 file.skip()
@@ -249,7 +272,8 @@ class FollowedSession:
         )
         if chooses(ground.policy):
             supervision.bearings.know(ground.record)
-        control.begin(supervision, ground.policy, ground.store)
+        told = await told_before(ground.store, row.session_id) if ground.policy.escalation else ()
+        control.begin(supervision, ground.policy, ground.store, told=told)
         if self.posts_hooks:
             control.reached()
         if row.entries:
@@ -271,7 +295,13 @@ class FollowedSession:
 
     async def ended(self, reason: str) -> None:
         """The agent's process has ended, as far as anybody knows: record how the session
-        stands, and put it down. It is taken up again when its files go on."""
+        stands, and put it down. It is taken up again when its files go on. A caller that
+        stops waiting, as a hook does, stops nothing."""
+        if self._ending is None or self._ending.done():
+            self._ending = asyncio.create_task(self._end(reason))
+        await asyncio.shield(self._ending)
+
+    async def _end(self, reason: str) -> None:
         await self.read_now()
         async with self._lock:
             if self.is_open:
@@ -310,7 +340,7 @@ def _folder_in(part: Part) -> Path | None:
             cwd = _CWD.decode(line.raw).cwd
         except (ValueError, RecursionError):
             continue
-        if cwd is not None and Path(cwd).is_absolute():
+        if cwd is not None and Path(cwd).is_absolute() and "\0" not in cwd:
             return Path(cwd)
     return None
 

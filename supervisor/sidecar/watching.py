@@ -125,10 +125,10 @@ class Watching:
         try:
             await self._look_again_and_again()
         finally:
+            self.stop()
             if events is not None:
                 events.cancel()
                 await asyncio.gather(events, return_exceptions=True)
-        self.stop()
 
     async def _look_again_and_again(self) -> None:
         identity = _identity(self._root)
@@ -160,6 +160,7 @@ class Watching:
         except (OSError, RuntimeError) as error:
             # No inotify here, or no watch to spare.
             log.warning("%s: no file events (%s); it is surveyed every second", self._root, error)
+        finally:
             self._polls = True
 
     def _concerns(self, change: Change, path: str) -> bool:

@@ -369,6 +369,10 @@ class Store(ABC):
         """The decisions in a session, by the entry of their verdict."""
 
     @abstractmethod
+    async def decisions_like(self, prefix: str, *, limit: int) -> list[Decision]:
+        """The decisions of any session whose id begins so, by id, at most so many."""
+
+    @abstractmethod
     async def outcomes(self, session_id: str) -> list[Outcome]:
         """The outcomes in a session, by the entry that settled them."""
 

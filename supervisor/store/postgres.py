@@ -259,6 +259,9 @@ class PostgresStore(Store):
     async def decisions(self, session_id: str) -> list[Decision]:
         return await self._read(sessions.recorded, "decisions", Decision, session_id)
 
+    async def decisions_like(self, prefix: str, *, limit: int) -> list[Decision]:
+        return await self._read(sessions.decisions_like, prefix, limit)
+
     async def outcomes(self, session_id: str) -> list[Outcome]:
         return await self._read(sessions.recorded, "outcomes", Outcome, session_id)
 

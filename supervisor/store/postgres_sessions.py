@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from supervisor.core.decision import Decision
 from supervisor.core.lease import Lease
 from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
@@ -20,6 +21,7 @@ from supervisor.store.rows import insertion, read, sent_prompt, session_row
 __all__ = [
     "acquire_lease",
     "create_session",
+    "decisions_like",
     "fence",
     "lease",
     "lease_of",
@@ -222,6 +224,12 @@ async def recorded(
     """What one of the listing statements finds, as values of its kind."""
     rows = await db.all(statement, session_key=await session_key(db, session_id))
     return [msgspec.json.decode(read(row["body"]), type=kind) for row in rows]
+
+
+async def decisions_like(db: Database, prefix: str, limit: int) -> list[Decision]:
+    """See `Store.decisions_like`."""
+    rows = await db.all("decisions_by_prefix", prefix=prefix, limit=limit)
+    return [msgspec.json.decode(read(row["body"]), type=Decision) for row in rows]
 
 
 async def prompts(db: Database, session_id: str) -> list[SentPrompt]:

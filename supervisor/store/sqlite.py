@@ -261,6 +261,9 @@ class SqliteStore(Store):
     async def decisions(self, session_id: str) -> list[Decision]:
         return await self._call(Database.recorded, "decisions", Decision, session_id)
 
+    async def decisions_like(self, prefix: str, *, limit: int) -> list[Decision]:
+        return await self._call(Database.decisions_like, prefix, limit)
+
     async def outcomes(self, session_id: str) -> list[Outcome]:
         return await self._call(Database.recorded, "outcomes", Outcome, session_id)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
+from supervisor.core.decision import Decision
 from supervisor.core.lease import Lease
 from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
@@ -40,11 +41,31 @@ _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
 class Transcript(NamedTuple):
-    """A transcript's row."""
+    """A transcript's row, and what is needed of its session's."""
 
     key: int
     session_key: int
     summary: str | None
+    session_id: str
+    last_seq: int
+
+
+class _PartFailed(Exception):
+    """One of several joined writes failed."""
+
+
+def _part(write: Callable[[], object]) -> object:
+    try:
+        return write()
+    except Exception as error:
+        raise _PartFailed from error
+
+
+def _alone(write: Callable[[], object]) -> object:
+    try:
+        return write()
+    except Exception as error:  # noqa: BLE001 - raised where it is waited for
+        return error
 
 
 class Database:
@@ -64,16 +85,11 @@ class Database:
     def join(self, writes: Sequence[Callable[[], object]]) -> list[object]:
         """Carry out several writes in one transaction. Returns what each came to: a value,
         or the exception that it raised, which undid that write alone."""
-        with self.transaction():
-            return [self._part(write) for write in writes]
-
-    def _part(self, write: Callable[[], object]) -> object:
         try:
-            return write()
-        except Exception as error:
-            if not self._db.in_transaction:  # nothing is left of the others either
-                raise
-            return error
+            with self.transaction():
+                return [_part(write) for write in writes]
+        except _PartFailed:  # which undid them all
+            return [_alone(write) for write in writes]
 
     def give_back(self) -> None:
         """Return free pages to the file system, some at a time, each time in a transaction.
@@ -103,9 +119,8 @@ class Database:
         wanted = session_id or (lease.session_id if lease is not None else None)
         with self.transaction():
             transcript = self.transcript(key) or self._new_transcript(key, wanted, drafts)
-            session = self.run("session_of_key", session_key=transcript.session_key).fetchone()
-            self.fence(lease, session["id"])
-            stored = self._insert(transcript, key, drafts, session["id"], session["last_seq"])
+            self.fence(lease, transcript.session_id)
+            stored = self._insert(transcript, key, drafts)
             if stored:
                 self._advance(transcript, key, stored)
         return stored
@@ -119,9 +134,10 @@ class Database:
         self, key: SessionKey, session_id: str | None, drafts: Sequence[Draft]
     ) -> Transcript:
         session_key = self._session_for(key, session_id, drafts)
-        made = self.run("insert_transcript", session_key=session_key, now=now(), **key_columns(key))
-        assert made.lastrowid is not None
-        return Transcript(made.lastrowid, session_key, None)
+        self.run("insert_transcript", session_key=session_key, now=now(), **key_columns(key))
+        made = self.transcript(key)
+        assert made is not None
+        return made
 
     def _session_for(self, key: SessionKey, session_id: str | None, drafts: Sequence[Draft]) -> int:
         """Which session a transcript that is new belongs to; see `Store.write`."""
@@ -150,9 +166,8 @@ class Database:
         transcript: Transcript,
         key: SessionKey,
         drafts: Sequence[Draft],
-        session_id: str,
-        seq: int,
     ) -> list[StoredEntry]:
+        seq = transcript.last_seq
         stored: list[StoredEntry] = []
         for draft in drafts:
             inserted = self.run(
@@ -168,7 +183,7 @@ class Database:
             )
             if inserted.rowcount:
                 seq += 1
-                stored.append(draft.stored(session_id, seq, key))
+                stored.append(draft.stored(transcript.session_id, seq, key))
         return stored
 
     def _advance(
@@ -366,6 +381,11 @@ class Database:
         """What one of the listing statements finds, as values of its kind."""
         rows = self.run(statement, session_key=self.session_key(session_id))
         return [msgspec.json.decode(read(row["body"]), type=kind) for row in rows]
+
+    def decisions_like(self, prefix: str, limit: int) -> list[Decision]:
+        """See `Store.decisions_like`."""
+        rows = self.run("decisions_by_prefix", prefix=prefix, limit=limit)
+        return [msgspec.json.decode(read(row["body"]), type=Decision) for row in rows]
 
     def prompts(self, session_id: str) -> list[SentPrompt]:
         """See `Store.prompts`."""

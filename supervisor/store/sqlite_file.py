@@ -63,10 +63,6 @@ _PASSING = {
 """What may end without anyone touching the file's content."""
 
 
-_WHOLE = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
-_PART = ("SAVEPOINT part", "RELEASE part", ("ROLLBACK TO part", "RELEASE part"))
-
-
 def connect(path: Path | None, busy_timeout: float) -> sqlite3.Connection:
     """Open the store at `path`, None for one in memory, and bring it up to date.
 
@@ -110,17 +106,18 @@ def explained(path: Path | None) -> Iterator[None]:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, with the write lock held from the start. Within another transaction,
-    a part of that one which can fail by itself."""
-    begin, end, undo = _PART if db.in_transaction else _WHOLE
-    db.execute(begin)
+    """All or nothing, with the write lock held from the start. Within another transaction it
+    is part of that one."""
+    if db.in_transaction:
+        yield
+        return
+    db.execute("BEGIN IMMEDIATE")
     try:
         yield
-        db.execute(end)
+        db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:  # SQLite has rolled back by itself on some failures
-            for statement in undo:
-                db.execute(statement)
+            db.execute("ROLLBACK")
         raise
 
 

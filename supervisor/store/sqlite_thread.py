@@ -28,6 +28,9 @@ class _Work(NamedTuple):
     done: asyncio.Future[Any]
 
 
+_Settled = tuple[asyncio.Future[Any], object]
+
+
 class DatabaseThread:
     """Runs calls in the order in which they came. Writes that wait in a row are joined: they
     share one transaction, and so one sync of the disk."""
@@ -60,9 +63,16 @@ class DatabaseThread:
 
     def _run(self) -> None:
         while group := self._next():
-            for work, result in zip(group, self._results(group), strict=True):
-                with suppress(RuntimeError):  # its loop is closed: nobody waits any more
-                    work.loop.call_soon_threadsafe(_settle, work.done, result)
+            self._tell(group, self._results(group))
+
+    def _tell(self, group: Sequence[_Work], results: Sequence[object]) -> None:
+        """Wake each loop once: what was joined most often comes from one."""
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Settled]] = {}
+        for work, result in zip(group, results, strict=True):
+            by_loop.setdefault(work.loop, []).append((work.done, result))
+        for loop, settled in by_loop.items():
+            with suppress(RuntimeError):  # it is closed: nobody waits any more
+                loop.call_soon_threadsafe(_settle, settled)
 
     def _next(self) -> list[_Work]:
         """What to do next, waited for; nothing where this is the end."""
@@ -89,10 +99,11 @@ class DatabaseThread:
             return [error] * len(group)
 
 
-def _settle(done: asyncio.Future[Any], result: object) -> None:
-    if done.cancelled():
-        return
-    if isinstance(result, BaseException):
-        done.set_exception(result)
-    else:
-        done.set_result(result)
+def _settle(settled: Sequence[_Settled]) -> None:
+    for done, result in settled:
+        if done.cancelled():
+            continue
+        if isinstance(result, BaseException):
+            done.set_exception(result)
+        else:
+            done.set_result(result)

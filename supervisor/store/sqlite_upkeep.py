@@ -50,8 +50,7 @@ def _ensure(db: Database, session_key: int, key: SessionKey, row: SessionRow) ->
         columns = key_columns(key)
         db.run("insert_transcript", session_key=session_key, now=row.updated_at, **columns)
     elif there.session_key != session_key:
-        owner = db.run("session_of_key", session_key=there.session_key).fetchone()
-        raise refusal.taken(key, row.session_id, owner["id"])
+        raise refusal.taken(key, row.session_id, there.session_id)
 
 
 def _put_back(

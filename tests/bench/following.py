@@ -35,6 +35,8 @@ _PER_SECOND = 2_000
 _SECONDS = 30
 _WARM_SECONDS = 10
 """Not counted: the agents begin one after another."""
+_COMING_SECONDS = 8
+"""Until all agents have come."""
 _STEP_SECONDS = 0.02
 _KINDS = 40
 """Different transcripts; agents that share one are told apart by their ids."""
@@ -76,14 +78,20 @@ def _write_all(folder: Path) -> None:
     began = time.monotonic()
     written = 0
     while (passed := time.monotonic() - began) < _SECONDS:
-        known = max(1, min(_AGENTS, round(_AGENTS * passed / (_WARM_SECONDS * 0.8))))
-        while written < passed * _PER_SECOND:
+        known = max(1, min(_AGENTS, round(_AGENTS * passed / _COMING_SECONDS)))
+        while written < _due(passed):
             path, lines = agents[written % known]
             now = datetime.now(UTC).isoformat().encode()
             with path.open("ab") as file:
                 file.write(next(lines).replace(b"@now", now) + b"\n")
             written += 1
         time.sleep(_STEP_SECONDS)
+
+
+def _due(passed: float) -> float:
+    """Lines that are to be written by then: each agent writes at its pace once it has come."""
+    coming = min(passed, _COMING_SECONDS)
+    return _PER_SECOND * (coming * coming / (2 * _COMING_SECONDS) + passed - coming)
 
 
 def _agents(folder: Path) -> list[tuple[Path, Iterator[bytes]]]:

@@ -110,6 +110,20 @@ async def test_every_kind_comes_back_equal_in_order(kept: Store) -> None:
     assert (row.verdicts, row.interventions) == (2, 1)
 
 
+async def test_a_decision_is_found_by_the_beginning_of_its_id(kept: Store) -> None:
+    await kept.create_session("other", project_key="p")
+    acted, waited = _decision(Choice.ACT), _decision(Choice.COOLDOWN)
+    elsewhere = msgspec.structs.replace(acted, id="d-a%", session_id="other")
+    await kept.record(acted, waited)
+    await kept.record(elsewhere)
+
+    assert await kept.decisions_like("d-c", limit=9) == [waited]
+    assert await kept.decisions_like("d-a", limit=9) == [elsewhere, acted]
+    assert await kept.decisions_like("d-a%", limit=9) == [elsewhere]
+    assert await kept.decisions_like("d-", limit=2) == [elsewhere, acted]
+    assert await kept.decisions_like("D-", limit=9) == []
+
+
 async def test_recording_twice_is_harmless_and_the_first_stays(kept: Store) -> None:
     later = NOW + timedelta(hours=1)
     items: list[Recorded] = [

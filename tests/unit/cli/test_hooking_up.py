@@ -64,6 +64,14 @@ def test_hooks_go_into_a_project_and_out_again(home: Path) -> None:
     assert settings.read_text() == '{"model": "opus"}\n'
 
 
+def test_it_is_said_where_others_may_read_the_token(home: Path) -> None:
+    settings = home / ".claude" / "settings.json"
+    assert "others on this host" not in run("hooks", "install", "--user").stderr
+    settings.chmod(0o644)
+
+    assert "others on this host may read it" in run("hooks", "install", "--user").stderr
+
+
 def test_hooks_go_into_the_users_settings_without_the_token(home: Path) -> None:
     done = run("hooks", "install", "--user", "--token-env", "LUCID_HOOKS")
     assert done.exit_code == 0, done.stderr

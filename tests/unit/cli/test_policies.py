@@ -287,7 +287,7 @@ def test_explain_tells_what_came_of_an_action(lucid: Lucid, explained: Path) -> 
 
 @pytest.mark.parametrize(
     ("identity", "said"),
-    [("nothing", "there is no decision 'nothing'"), ("dec", "is the beginning of 2 decisions")],
+    [("nothing", "there is no decision 'nothing'"), ("dec", "several decisions begin with 'dec'")],
 )
 def test_explain_asks_for_one_decision(
     identity: str, said: str, lucid: Lucid, explained: Path

@@ -269,6 +269,21 @@ def test_the_locks_of_the_image_pin_what_the_project_does() -> None:
         assert pins(FOLDER / name) <= ours, "run: make lock"
 
 
+def test_the_image_is_what_the_manifests_take_it_for() -> None:
+    text = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+    image = {line.partition(" ")[0]: line.partition(" ")[2] for line in text.splitlines()}
+
+    assert image["ENTRYPOINT"] == '["lucid"]'
+    assert "HOME=/var/lib/lucid" in text
+    for pod in pods(plain("base") + plain("agent")):
+        user, group = (pod["securityContext"][name] for name in ("runAsUser", "runAsGroup"))
+        assert image["USER"] == f"{user}:{group}"
+    for one in containers(plain("base") + plain("agent")):
+        if one["name"] != "agent":
+            mounted = {place["mountPath"] for place in one["volumeMounts"]}
+            assert {"/var/lib/lucid", "/tmp", "/work"} <= mounted, "it writes nowhere else"
+
+
 def test_the_image_is_built_from_what_it_is_allowed_to_see() -> None:
     root = FOLDER.parent
     allowed = (root / ".dockerignore").read_text(encoding="utf-8").splitlines()

@@ -50,3 +50,20 @@ def test_a_batch_of_errands_is_told_from_the_same_errand(prompt: str, found: boo
     entries = errands(*(prompt.format(n=number) for number in (1, 2, 3)))
 
     assert bool(verdicts_of(Loop(), entries)) is found
+
+
+def reads(*ranges: tuple[int, int]) -> list[Entry]:
+    entries: list[Entry] = [ASKED]
+    for number, (first, last) in enumerate(ranges):
+        seq = 2 + 2 * number
+        limit = last - first + 1
+        entries.append(call(seq, "Read", file_path="minutes.md", offset=first, limit=limit))
+        said = "\n".join(f"{line}\tline {line} of it" for line in range(first, last + 1))
+        entries.append(ToolResult(**PLACE, seq=seq + 1, call_id=f"c{seq}", text=said))
+    return entries
+
+
+def test_another_limit_is_no_sign_that_the_file_has_changed() -> None:
+    entries = reads((1, 9), (2, 4), (4, 6), (1, 2), (2, 6), (5, 6))
+
+    assert [verdict.seq for verdict in verdicts_of(Loop(), entries)] == [13]

@@ -104,7 +104,7 @@ def test_machines_get_every_figure() -> None:
     assert told["met"] is True
     [scenario] = told["scenarios"]  # type: ignore[misc]  # a list, as JSON has it
     assert [one["calls"] for one in scenario["runs"]] == [14, 3, 3]
-    assert told["totals"]["recoverable"]["supervised"]["interventions"] == 1  # type: ignore[index]
+    assert told["totals"]["recoverable"]["supervised"]["interventions"] == 1  # type: ignore[index] # as above
 
 
 def test_scenarios_are_listed_without_being_run() -> None:

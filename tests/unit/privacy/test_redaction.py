@@ -115,6 +115,8 @@ NAMED = [
     "machine example.com login me password hunter2hunter2",
     "https://x.example/?sig=abcdefghijkl0hunter2",
     "redis://:hunter2@cache:6379",
+    "postgresql://lucid:s3cret@hunter2@db/lucid",
+    "http://127.0.0.1:7311/hooks/abcdefghijkl0hunter2",
 ]
 
 
@@ -145,6 +147,7 @@ HARMLESS = [
     "secret_env: PAGER_SECRET_2",
     "Two-pass processing: the password requirements?",
     "see https://example.com:8080/path@v1 and git@github.com:owner/repo.git",
+    "https://example.com/hooks/useSomethingWithALongName",
     "toolu_01A09q90qw90lq917835lq9, msg_01XFDUDYJgAACzvnptvVoYEL, req_011CSHoEeqs5C35K2UUqR7Fy",
     "std::unordered_map<Token, Key> keys; bearer of news; cookie: yes",
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAA/AKCQAAAA5/AP5tvG4HdHCb5ZIPRuvcYy7te",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import stat
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from supervisor.errors import SupervisorError
 from supervisor.service.address import Address, listen_on, read_address
+from supervisor.service.serving import allow_connections
 
 
 @pytest.mark.parametrize(
@@ -98,3 +100,14 @@ def test_a_file_that_is_no_socket_is_left(tmp_path: Path) -> None:
     with pytest.raises(SupervisorError, match="something else"):
         listen_on(Address("", 0, path))
     assert path.read_text() == "mine"
+
+
+def test_a_process_may_hold_as_many_connections_as_it_takes() -> None:
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, most))
+    try:
+        allow_connections()
+
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 512
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -200,6 +201,44 @@ async def test_what_leads_out_of_the_folder_is_refused(
         agent.prompt()
         await until_stored(store, agent)
         await until(lambda: sidecar.refused >= 2)
+
+    assert [row.session_id for row in await store.sessions()] == [agent.session_id]
+
+
+async def test_a_file_with_a_name_that_is_no_text_is_left_alone(
+    store: Store, projects: Path
+) -> None:
+    agent = BareAgent(projects)
+    async with following(store, projects) as sidecar:
+        agent.prompt()
+        _copy(agent.path, b"\xff.jsonl")
+        await until(lambda: sidecar.refused >= 1)
+        agent.loop()
+        await until_stored(store, agent)
+        # Marks are kept with each beat; of that name none could be.
+        await until(lambda: _is_marked(store, projects, agent))
+        assert sidecar.not_ready() == ()
+
+
+def _copy(path: Path, name: bytes) -> None:
+    """Put another file of the same content beside it."""
+    shutil.copyfile(path, os.fsencode(path.parent) + b"/" + name)
+
+
+async def _is_marked(store: Store, projects: Path, agent: BareAgent) -> bool:
+    marks = await store.marks(f"{socket.gethostname()}:{projects}")
+    return [mark.offset for mark in marks] == [agent.path.stat().st_size]
+
+
+async def test_what_a_session_is_called_inside_of_a_file_is_no_id_where_it_cannot_be_one(
+    store: Store, projects: Path
+) -> None:
+    agent, liar = BareAgent(projects), BareAgent(projects, "a\0b")
+    liar.path = liar.path.with_name("liar.jsonl")
+    async with following(store, projects):
+        liar.prompt()
+        agent.prompt()
+        await until_stored(store, agent)
 
     assert [row.session_id for row in await store.sessions()] == [agent.session_id]
 

@@ -63,3 +63,28 @@ def test_a_result_without_its_call_names_no_tool() -> None:
     context = context_of({"messages": [{"role": "user", "content": [result]}]})
 
     assert [(r.tool, r.text) for r in context.results] == [("", "x")]
+
+
+@pytest.mark.parametrize(
+    ("when", "holds"),
+    [
+        ({"model": "claude-(a|b)"}, True),
+        ({"model": "claude"}, False),
+        ({"effort": "max|high"}, True),
+        ({"effort": "low"}, False),
+        ({"characters": {"at_least": 7, "at_most": 7}}, True),
+        ({"characters": {"at_most": 6}}, False),
+    ],
+)
+def test_the_model_the_effort_and_the_length_can_be_asked_for(
+    when: dict[str, object], holds: bool
+) -> None:
+    call = {"type": "tool_use", "id": "a", "name": "Bash", "input": {}}
+    said = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": [call]}]
+    request = {"model": "claude-a", "output_config": {"effort": "high"}, "messages": said}
+
+    assert When.model_validate(when).holds(context_of(request)) is holds
+
+
+def test_a_request_that_does_not_say_has_no_effort() -> None:
+    assert context_of({"messages": [{"role": "user", "content": "Hi"}]}).effort == ""

@@ -377,6 +377,12 @@ SELECT body FROM lucid.verdict WHERE session_key = %(session_key)s ORDER BY seq,
 -- name: decisions
 SELECT body FROM lucid.decision WHERE session_key = %(session_key)s ORDER BY seq, number;
 
+-- name: decisions_by_prefix
+SELECT body FROM lucid.decision
+WHERE id COLLATE "C" >= %(prefix)s AND id COLLATE "C" < %(prefix)s || chr(1114111)
+ORDER BY id COLLATE "C", session_key
+LIMIT %(limit)s;
+
 -- name: outcomes
 SELECT body FROM lucid.outcome WHERE session_key = %(session_key)s ORDER BY seq, number;
 

@@ -87,6 +87,7 @@ CREATE TABLE lucid.decision (
     body text NOT NULL,
     PRIMARY KEY (session_key, id)
 );
+CREATE INDEX decision_by_id ON lucid.decision (id COLLATE "C");
 
 CREATE TABLE lucid.outcome (
     number bigint GENERATED ALWAYS AS IDENTITY,

@@ -37,9 +37,6 @@ WHERE key = :session_key AND NOT EXISTS (
 -- name: session_key
 SELECT key FROM session WHERE id = :id;
 
--- name: session_of_key
-SELECT id, last_seq FROM session WHERE key = :session_key;
-
 -- name: take_lease
 UPDATE session
 SET
@@ -122,9 +119,12 @@ INSERT INTO transcript (session_key, project_key, sdk_session_id, subpath, updat
 VALUES (:session_key, :project_key, :sdk_session_id, :subpath, :now);
 
 -- name: transcript
-SELECT key, session_key, summary
-FROM transcript
-WHERE project_key = :project_key AND sdk_session_id = :sdk_session_id AND subpath = :subpath;
+SELECT t.key, t.session_key, t.summary, s.id AS session_id, s.last_seq
+FROM transcript AS t INNER JOIN session AS s ON t.session_key = s.key
+WHERE
+    t.project_key = :project_key
+    AND t.sdk_session_id = :sdk_session_id
+    AND t.subpath = :subpath;
 
 -- name: session_of_sdk_session
 SELECT session_key FROM transcript
@@ -233,6 +233,12 @@ SELECT body FROM verdict WHERE session_key = :session_key ORDER BY seq, rowid;
 
 -- name: decisions
 SELECT body FROM decision WHERE session_key = :session_key ORDER BY seq, rowid;
+
+-- name: decisions_by_prefix
+SELECT body FROM decision
+WHERE id >= :prefix AND id < :prefix || char(1114111)
+ORDER BY id, session_key
+LIMIT :limit;
 
 -- name: outcomes
 SELECT body FROM outcome WHERE session_key = :session_key ORDER BY seq, rowid;

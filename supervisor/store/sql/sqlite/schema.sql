@@ -78,6 +78,7 @@ CREATE TABLE decision (
     body TEXT NOT NULL,
     PRIMARY KEY (session_key, id)
 );
+CREATE INDEX decision_by_id ON decision (id);
 
 CREATE TABLE outcome (
     session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
