@@ -114,6 +114,9 @@ class Desk:
         except TimeoutError:
             log.warning("session %s: no answer to %s in time", hook.session_id, hook.event)
             return HookResult.LATE, {}
+        except StoreError as error:
+            log.error("session %s: no answer to %s: %s", hook.session_id, hook.event, error)
+            return HookResult.FAILED, {}
         except Exception:  # whatever fails here stops no agent
             log.exception("session %s: %s could not be answered", hook.session_id, hook.event)
             return HookResult.FAILED, {}

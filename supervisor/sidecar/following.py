@@ -21,7 +21,7 @@ from supervisor.runtime.hold import Hold
 from supervisor.sidecar.folder_lease import FolderLeases
 from supervisor.sidecar.offsets import FollowedFile
 from supervisor.sidecar.sessions import FollowedSession, Ground
-from supervisor.sidecar.watching import Stamp, Watch, Watching
+from supervisor.sidecar.watching import SUFFIX, Stamp, Watch, Watching
 from supervisor.store.folders import FileMark
 
 __all__ = ["SILENT_SECONDS", "Following"]
@@ -313,7 +313,8 @@ class Following:
     ) -> FollowedSession | None:
         """The session of a main transcript, whose file need not be there yet. Raises
         `StoreError`."""
-        if self._why_not or path.stem != sdk_session_id or not self._is_inside(path):
+        is_its = path.name == f"{sdk_session_id}{SUFFIX}"
+        if self._why_not or not is_its or not self._is_inside(path):
             return None
         session = self._of(sdk_session_id, path.parent.name)
         if path not in self._files:
@@ -321,9 +322,9 @@ class Following:
         for each in (path, *self._of_agent(path, agent_id)):
             if each not in session.files and (file := self._file(each)) and file.source():
                 session.add(file)
-        session.posts_hooks = True
         if not await session.open():
             return None
+        await session.catch_up()
         session.heard_at = time.monotonic()
         return session
 

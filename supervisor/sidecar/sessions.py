@@ -92,8 +92,6 @@ class FollowedSession:
         self.is_elsewhere = False
         """Another worker has it: its entries are that one's to store."""
         self.is_over = False
-        self.posts_hooks = False
-        """Its agent can be reached."""
         self.heard_at = time.monotonic()
         """When something was last written, or a hook posted."""
         self.files: dict[Path, FollowedFile] = {}
@@ -105,6 +103,7 @@ class FollowedSession:
         self._working: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
+        self._has_caught_up = False
 
     # Reading
 
@@ -135,6 +134,13 @@ class FollowedSession:
             await self._read_waiting()
         except StoreError as error:
             self._failed(error)
+
+    async def catch_up(self) -> None:
+        """Before its agent is first reached, read what it wrote meanwhile. What it did by
+        then must not count as what came of an action of now."""
+        if not self._has_caught_up:
+            await self.read_now()
+            self._has_caught_up = True
 
     async def _work(self) -> None:
         try:
@@ -274,8 +280,6 @@ class FollowedSession:
             supervision.bearings.know(ground.record)
         told = await told_before(ground.store, row.session_id) if ground.policy.escalation else ()
         control.begin(supervision, ground.policy, ground.store, told=told)
-        if self.posts_hooks:
-            control.reached()
         if row.entries:
             await supervision.prime(self.sdk_session_id, await self._judged_to(row))
         self.supervision, self.control = supervision, control

@@ -21,12 +21,13 @@ from supervisor.store import sqlite_files as files
 from supervisor.store import sqlite_folders as folders
 from supervisor.store import sqlite_transcripts as transcripts
 from supervisor.store import sqlite_upkeep as upkeep
-from supervisor.store.draft import drafts_of
 from supervisor.store.files import FilesRecord, piece_of
 from supervisor.store.folders import FileMark, Folder
 from supervisor.store.interface import Incident, Recorded, SessionRow, Store, StoredEntry
+from supervisor.store.sqlite_bulk import EntryWrite
 from supervisor.store.sqlite_database import Database
 from supervisor.store.sqlite_file import explained
+from supervisor.store.sqlite_joined import join
 from supervisor.store.sqlite_thread import DatabaseThread
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class SqliteStore(Store):
         except BaseException:
             thread.stop()
             raise
-        thread.joins_by(database.join)
+        thread.joins_by(partial(join, database))
         self._thread, self._database = thread, database
         await self._tried()
 
@@ -124,8 +125,19 @@ class SqliteStore(Store):
         batch: str | None = None,
         lease: Lease | None = None,
     ) -> list[StoredEntry]:
-        draft = partial(drafts_of, raws, inherited=inherited, offsets=offsets, batch=batch)
-        return await self._joined(Database.write, key, draft, session_id, lease)
+        thread, database = self._opened()
+        write = EntryWrite(
+            database,
+            key,
+            raws,
+            session_id=session_id,
+            inherited=inherited,
+            offsets=offsets,
+            batch=batch,
+            lease=lease,
+        )
+        with explained(self.path):
+            return await thread.run(write, joins=True)
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
         if await self._call(Database.transcript, key) is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -50,24 +50,6 @@ class Transcript(NamedTuple):
     last_seq: int
 
 
-class _PartFailed(Exception):
-    """One of several joined writes failed."""
-
-
-def _part(write: Callable[[], object]) -> object:
-    try:
-        return write()
-    except Exception as error:
-        raise _PartFailed from error
-
-
-def _alone(write: Callable[[], object]) -> object:
-    try:
-        return write()
-    except Exception as error:  # noqa: BLE001 - raised where it is waited for
-        return error
-
-
 class Database:
     """One connection to a store. Raises `sqlite3.Error` where the database fails."""
 
@@ -81,15 +63,6 @@ class Database:
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing."""
         return transaction(self._db)
-
-    def join(self, writes: Sequence[Callable[[], object]]) -> list[object]:
-        """Carry out several writes in one transaction. Returns what each came to: a value,
-        or the exception that it raised, which undid that write alone."""
-        try:
-            with self.transaction():
-                return [_part(write) for write in writes]
-        except _PartFailed:  # which undid them all
-            return [_alone(write) for write in writes]
 
     def give_back(self) -> None:
         """Return free pages to the file system, some at a time, each time in a transaction.
@@ -108,12 +81,11 @@ class Database:
     def write(
         self,
         key: SessionKey,
-        draft: Callable[[], list[Draft]],
+        drafts: Sequence[Draft],
         session_id: str | None,
         lease: Lease | None,
     ) -> list[StoredEntry]:
-        """See `Store.write`. `draft` is called here, where it blocks no event loop."""
-        drafts = draft()
+        """See `Store.write`."""
         if not drafts:
             return []
         wanted = session_id or (lease.session_id if lease is not None else None)

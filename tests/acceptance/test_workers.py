@@ -293,7 +293,7 @@ async def _leases(host: Host, session_ids: list[str]) -> list[Lease]:
     return [lease for lease in leases if lease is not None]
 
 
-@on_either
+@pytest.mark.parametrize("location", ["postgres"], indirect=True)
 async def test_the_highest_priority_goes_first(tmp_path: Path, location: str) -> None:
     writes = [
         {
@@ -315,7 +315,6 @@ async def test_the_highest_priority_goes_first(tmp_path: Path, location: str) ->
 # `lucid run` and `lucid resume`
 
 
-@on_either
 async def test_a_run_that_is_told_to_stop_is_resumed_on_another_host(
     tmp_path: Path, location: str
 ) -> None:

@@ -160,7 +160,8 @@ async def test_a_hook_finds_its_session_before_its_transcript_is_there(
         assert session.supervision.seq == len(agent.lines)
         assert await store.verdicts(session.session_id) != []
 
-        for path in (outside.path, projects / ".." / "x" / agent.path.name, Path("a.jsonl")):
+        other_kind, above = agent.path.with_suffix(".db"), projects / ".." / "x" / agent.path.name
+        for path in (outside.path, other_kind, above, Path("a.jsonl")):
             assert await sidecar.session_for(hook_of(agent, path)) is None
         wrong = BareAgent(projects)
         assert await sidecar.session_for(hook_of(wrong, agent.path)) is None

@@ -164,6 +164,65 @@ WHERE
     NOT EXISTS (SELECT 1 FROM entry WHERE transcript_key = :transcript_key AND uuid = :uuid)
     AND NOT EXISTS (SELECT 1 FROM entry WHERE transcript_key = :transcript_key AND place = :place);
 
+-- What follows is of many writes at once: each row comes or goes as JSON, for each that a
+-- statement returns costs the store's thread a wait.
+
+-- name: transcripts_of_writes
+SELECT json_group_array(
+    json_array(
+        w.key, t.key, t.session_key, t.summary, s.id, s.last_seq, s.lease_owner, s.lease_epoch
+    )
+)
+FROM json_each(:keys) AS w
+CROSS JOIN transcript AS t
+    ON
+        t.project_key = json_extract(w.value, '$[0]')
+        AND t.sdk_session_id = json_extract(w.value, '$[1]')
+        AND t.subpath = json_extract(w.value, '$[2]')
+CROSS JOIN session AS s ON t.session_key = s.key;
+
+-- name: entries_there
+SELECT json_group_array(i.key)
+FROM json_each(:identities) AS i
+WHERE
+    EXISTS (
+        SELECT 1 FROM entry
+        WHERE
+            transcript_key = json_extract(i.value, '$[0]')
+            AND uuid = json_extract(i.value, '$[1]')
+    )
+    OR EXISTS (
+        SELECT 1 FROM entry
+        WHERE
+            transcript_key = json_extract(i.value, '$[0]')
+            AND place = json_extract(i.value, '$[2]')
+    );
+
+-- name: insert_entries
+INSERT INTO entry (session_key, seq, transcript_key, uuid, place, inherited, compressed, raw)
+SELECT
+    json_extract(n.value, '$[0]'),
+    json_extract(n.value, '$[1]'),
+    json_extract(n.value, '$[2]'),
+    json_extract(n.value, '$[3]'),
+    json_extract(n.value, '$[4]'),
+    json_extract(n.value, '$[5]'),
+    json_extract(n.value, '$[6]'),
+    substr(:raws, json_extract(n.value, '$[7]'), json_extract(n.value, '$[8]'))
+FROM json_each(:entries) AS n;
+
+-- name: advance_transcripts
+UPDATE transcript
+SET updated_at = :now, summary = coalesce(json_extract(a.value, '$[1]'), transcript.summary)
+FROM json_each(:summaries) AS a
+WHERE transcript.key = json_extract(a.value, '$[0]');
+
+-- name: advance_sessions
+UPDATE session
+SET updated_at = :now, last_seq = json_extract(a.value, '$[1]')
+FROM json_each(:numbers) AS a
+WHERE session.key = json_extract(a.value, '$[0]');
+
 -- name: raws_of_transcript
 SELECT seq, compressed, raw
 FROM entry
