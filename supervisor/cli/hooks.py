@@ -34,6 +34,13 @@ class _Posted(TypedDict):
     stop_timeout: int
 
 
+_TOKEN_FILE = click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="F",
+    help="The sidecar's token, which the agents' is made from.  [default: the one that a "
+    "sidecar of yours uses]",
+)
 _OPTIONS = (
     click.option(
         "--url",
@@ -41,12 +48,7 @@ _OPTIONS = (
         help="Where the sidecar answers hooks.  [default: /hooks where LUCID_LISTEN says, else "
         "http://127.0.0.1:7311/hooks]",
     ),
-    click.option(
-        "--token-file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="F",
-        help="The sidecar's token.  [default: the one that a sidecar of yours uses]",
-    ),
+    _TOKEN_FILE,
     click.option(
         "--token-env",
         metavar="NAME",
@@ -84,13 +86,26 @@ def hooks() -> None:
 @_posting
 @reporting
 async def print_(**posted: Unpack[_Posted]) -> int:
-    """Print the settings that have an agent post its hooks to the sidecar. The token is among
-    them, unless it is left to a variable."""
+    """Print the settings that have an agent post its hooks to the sidecar. The agents' token
+    is among them, unless it is left to a variable."""
     import json
 
     click.echo(
         json.dumps({"hooks": {event: [one] for event, one in _hooks(posted).items()}}, indent=2)
     )
+    return Exit.REACHED
+
+
+@hooks.command(short_help="Print the token that agents post their hooks with.")
+@_TOKEN_FILE
+@reporting
+async def token(token_file: Path | None) -> int:
+    """Print the token that agents post their hooks with, for the variable of --token-env. It is
+    made from the sidecar's, and good for nothing else."""
+    from supervisor.service.token import find_token, hooks_token
+    from supervisor.settings import read_settings
+
+    click.echo(hooks_token(find_token(read_settings(), token_file).value))
     return Exit.REACHED
 
 
@@ -134,7 +149,7 @@ async def install(
 
 def _warn_of_token(path: Path, *, in_project: bool) -> None:
     if in_project:
-        say(f"it holds the sidecar's token: keep {path.name} out of version control", err=True)
+        say(f"it holds the token of the hooks: keep {path.name} out of version control", err=True)
     if path.stat().st_mode & 0o077:
         say(
             "others on this host may read it, and the token in it: 'chmod 600' it, or leave the "
@@ -144,7 +159,7 @@ def _warn_of_token(path: Path, *, in_project: bool) -> None:
 
 
 def _hooks(posted: _Posted) -> dict[str, dict[str, Any]]:
-    from supervisor.service.token import find_token
+    from supervisor.service.token import find_token, hooks_token
     from supervisor.settings import read_settings
     from supervisor.sidecar.snippet import hooks_for
 
@@ -155,7 +170,9 @@ def _hooks(posted: _Posted) -> dict[str, dict[str, Any]]:
             "must be such as LUCID_TOKEN: capitals, digits and underscores",
             param_hint="--token-env",
         )
-    token = None if variable is not None else find_token(settings, posted["token_file"]).value
+    token = None
+    if variable is None:
+        token = hooks_token(find_token(settings, posted["token_file"]).value)
     return hooks_for(
         posted["url"] or _url(settings.listen),
         token=token,

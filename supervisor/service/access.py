@@ -9,6 +9,7 @@ from collections.abc import Collection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from supervisor.service.problem import Refused, refusal
+from supervisor.service.token import hooks_token
 
 __all__ = ["HEALTH", "Access"]
 
@@ -19,7 +20,8 @@ _HOOKS = "/hooks"
 
 
 class Access:
-    """Lets requests with the token through, and those for `open_paths`.
+    """Lets requests with the token through, and those for `open_paths`. Hooks may be posted
+    with the token of the agents, too.
 
     A request must also name a host that is ours: an IP address, `localhost` or one of
     `hosts`. A page in a browser whose own name was pointed at this host (DNS rebinding)
@@ -37,6 +39,7 @@ class Access:
         """Without a token only `open_paths` are served."""
         self._app = app
         self._token = token.encode() if token is not None else None
+        self._hooks_token = hooks_token(token).encode() if token is not None else None
         self._open = frozenset(open_paths)
         self._hosts = frozenset(host.lower() for host in hosts)
 
@@ -49,7 +52,7 @@ class Access:
             await refusal(refused)(scope, receive, send)
             return
         path, shown = _path_and_token(scope["path"], headers.get(b"authorization", b""))
-        if path not in self._open and not self._is_right(shown):
+        if path not in self._open and not self._is_right(shown, for_hooks=path == _HOOKS):
             refused = Refused(
                 401,
                 "the token is missing or wrong: send it as 'Authorization: Bearer TOKEN'",
@@ -59,8 +62,9 @@ class Access:
             return
         await self._app(_at(scope, path), receive, send)
 
-    def _is_right(self, shown: bytes) -> bool:
-        return self._token is not None and hmac.compare_digest(shown, self._token)
+    def _is_right(self, shown: bytes, *, for_hooks: bool) -> bool:
+        right = [self._token, self._hooks_token] if for_hooks else [self._token]
+        return any(one is not None and hmac.compare_digest(shown, one) for one in right)
 
     def _is_ours(self, header: bytes) -> bool:
         name = _name_of(header.decode("latin-1").lower())

@@ -1,7 +1,9 @@
-"""The token that clients of the service show: given, or made once and kept."""
+"""The token that clients of the service show: given, or made once and kept. Agents get
+another, made from it, that is good for their hooks alone."""
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 import secrets
@@ -11,13 +13,19 @@ from typing import NamedTuple
 from supervisor.errors import SupervisorError
 from supervisor.settings import Settings
 
-__all__ = ["SHORTEST", "Token", "find_token"]
+__all__ = ["SHORTEST", "Token", "find_token", "hooks_token"]
 
 SHORTEST = 16
 """Characters. Nobody guesses that many over a network."""
 
 _WRITTEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 """What a bearer token may be written with (RFC 6750); all of it passes in a URL path but `/`."""
+
+
+def hooks_token(token: str) -> str:
+    """The token of the agents, which is made from the service's and does not tell it: whoever
+    has it can post hooks, and look at nothing."""
+    return hmac.new(token.encode(), b"lucid hooks", "sha256").hexdigest()
 
 
 class Token(NamedTuple):

@@ -3,7 +3,7 @@
 The agent looks at one file over and over; the policy corrects it, which ends its turn. It is
 timed from the decision on the verdict to Lucid's prompt being on its way to the agent, the end
 of the call that runs by then included. No process is started for that; where one is (a fork,
-or a turn with a limit of its own), its start comes on top, about half a second.
+or a turn with a limit of its own), its start comes on top.
 
 - `act_ms`: median milliseconds, at most 100
 - `act_ms_worst`: the longest of all

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from supervisor.cli.commands import lucid
+from supervisor.service.token import hooks_token
 
 TOKEN = "a-token-of-the-tests"
 
@@ -37,7 +38,10 @@ def test_the_settings_are_printed_as_json(monkeypatch: pytest.MonkeyPatch) -> No
     (hook,) = group["hooks"]
     assert (hook["type"], hook["url"]) == ("http", "http://127.0.0.1:7400/hooks")
     assert hook["timeout"] == 600
-    assert hook["headers"] == {"Lucid-Timeout": "600", "Authorization": f"Bearer {TOKEN}"}
+    assert hook["headers"] == {
+        "Lucid-Timeout": "600",
+        "Authorization": f"Bearer {hooks_token(TOKEN)}",
+    }
 
 
 @pytest.mark.usefixtures("home")
@@ -57,11 +61,17 @@ def test_hooks_go_into_a_project_and_out_again(home: Path) -> None:
     done = run("hooks", "install", "--project", str(project))
     assert "were put into" in done.stdout
     assert "keep settings.local.json out of version control" in done.stderr
-    assert TOKEN in settings.read_text()
+    assert hooks_token(TOKEN) in settings.read_text()
+    assert TOKEN not in settings.read_text()
     assert "already" in run("hooks", "install", "--project", str(project)).stdout
     out = run("hooks", "install", "--project", str(project), "--uninstall")
     assert "were taken out" in out.stdout
     assert settings.read_text() == '{"model": "opus"}\n'
+
+
+@pytest.mark.usefixtures("home")
+def test_the_agents_token_is_printed_for_a_variable() -> None:
+    assert run("hooks", "token").stdout.strip() == hooks_token(TOKEN)
 
 
 def test_it_is_said_where_others_may_read_the_token(home: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from supervisor.metrics import METRICS
 from supervisor.service.operations import OPERATIONS
+from supervisor.service.token import hooks_token
 from tests.unit.service.conftest import BEARER, TOKEN, Running, Start
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +39,16 @@ async def test_without_the_token_nothing_is_shown(
     assert "token" in said
     assert TOKEN not in said
     assert running.window.came == []
+
+
+@pytest.mark.parametrize("path", CLOSED)
+async def test_with_the_agents_token_hooks_are_posted_and_nothing_is_shown(
+    running: Running, path: str
+) -> None:
+    headers = {"Authorization": f"Bearer {hooks_token(TOKEN)}"}
+    method, status = ("POST", 400) if path == "/hooks" else ("GET", 401)  # 400: no body
+    async with running.client.request(method, path, headers=headers) as response:
+        assert response.status == status
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
