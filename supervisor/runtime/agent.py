@@ -35,6 +35,7 @@ from supervisor.runtime.driver import Driver
 from supervisor.runtime.escalation import Escalations
 from supervisor.runtime.feed import Feed, user_message
 from supervisor.runtime.filekeeping import FileKeeping
+from supervisor.runtime.keeper import disconnected
 from supervisor.runtime.opening import DRAINED
 from supervisor.runtime.outages import Outages, Recover
 from supervisor.runtime.outbox import Outbox
@@ -210,7 +211,7 @@ class SupervisedAgent:
             with suppress(Exception):  # the SDK raises bare Exception; it may be gone, too
                 async with asyncio.timeout(LEAVING_SECONDS):
                     await self.inner.interrupt()
-        await self.inner.disconnect()
+        await disconnected(self.inner)
         await self._files.close()
         if turn.is_drained:
             await self._supervision.leave()

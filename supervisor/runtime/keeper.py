@@ -31,7 +31,7 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLINotFoundErr
 from supervisor.errors import SupervisorError
 from supervisor.runtime.keeper_process import below, birth, kill_below, processes, send
 
-__all__ = ["agent_process", "kept", "kill_tree"]
+__all__ = ["agent_process", "disconnected", "kept", "kill_tree"]
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,16 @@ def agent_process(client: ClaudeSDKClient) -> int | None:
     if process is None or process.returncode is not None:
         return None
     return int(process.pid)
+
+
+async def disconnected(client: ClaudeSDKClient) -> None:
+    """Disconnect a client, and close the pipe that the SDK leaves open where its process was
+    killed before all that it wrote was read."""
+    process = getattr(getattr(client, "_transport", None), "_process", None)
+    pipes = getattr(getattr(process, "_process", None), "_transport", None)
+    await client.disconnect()
+    if pipes is not None:
+        pipes.close()
 
 
 async def kill_tree(pid: int, *, grace: float = KILL_GRACE_SECONDS) -> None:

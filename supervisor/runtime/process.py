@@ -13,7 +13,13 @@ from typing import Any
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, Transport
 
 from supervisor.runtime.feed import Feed
-from supervisor.runtime.keeper import KILL_GRACE_SECONDS, agent_process, kept, kill_tree
+from supervisor.runtime.keeper import (
+    KILL_GRACE_SECONDS,
+    agent_process,
+    disconnected,
+    kept,
+    kill_tree,
+)
 
 __all__ = ["AgentProcess", "patience"]
 
@@ -56,7 +62,7 @@ class AgentProcess:
         client = _client(options)
         await client.connect(self.feed.messages() if self.feed is not None else None)
         former, self.client, self.sdk_id = self.client, client, sdk_session_id
-        await former.disconnect()
+        await disconnected(former)
 
     async def send(self, message: dict[str, Any], session_id: str = "default") -> None:
         """Put a prompt to the agent; one of Lucid's goes behind what the caller streams."""
@@ -72,7 +78,7 @@ class AgentProcess:
     async def end(self, *, grace: float = KILL_GRACE_SECONDS) -> None:
         """End the process and all that it started, and take in what it said last."""
         await self.kill(grace=grace)
-        await self.client.disconnect()
+        await disconnected(self.client)
 
     async def kill(self, *, grace: float = KILL_GRACE_SECONDS) -> None:
         """End the process and all that it started, after `grace` seconds by force; the

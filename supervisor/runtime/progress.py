@@ -107,7 +107,8 @@ class Progress:
 
     async def heard(self, said: str, within: float) -> bool:
         """Wait until the transcript holds the main agent's last words, at most `within`
-        seconds; returns whether it does."""
+        seconds; returns whether it does. Words are heard once: those that an agent ends
+        another turn with, the same ones perhaps, are others."""
         try:
             async with asyncio.timeout(within):
                 while said and not (self._said and self._said in said):
@@ -115,4 +116,5 @@ class Progress:
                     await self._spoke.wait()
         except TimeoutError:
             return False
+        self._said = ""
         return True

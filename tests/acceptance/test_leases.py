@@ -10,7 +10,7 @@ from claude_agent_sdk import ClaudeAgentOptions, Message
 
 from supervisor import SupervisedClient
 from supervisor.errors import LeaseHeld, LeaseLost
-from supervisor.runtime.keeper import agent_process
+from supervisor.runtime.keeper import agent_process, kill_tree
 from supervisor.runtime.keeper_process import birth
 from supervisor.store.sqlite import SqliteStore
 from supervisor.testing import Scenario, ScriptedModel
@@ -57,3 +57,19 @@ async def test_an_agent_whose_session_was_taken_over_is_stopped_at_once(
             await everything(one)
 
     assert birth(process) is None
+
+
+async def test_nothing_of_a_killed_agents_pipes_stays_open(
+    options: Options, store: SqliteStore
+) -> None:
+    async with ScriptedModel(HANGS) as model:
+        async with SupervisedClient(options(model), store=store) as one:
+            await one.query("Think.")
+            await model.wait_for(1)
+            agent = one._connected()  # the test is about its process
+            pipes = agent.inner._transport._process._process._transport  # type: ignore[union-attr]  # the SDK's own
+            process = agent_process(agent.inner)
+            assert process is not None
+            pipes.get_pipe_transport(1).pause_reading()  # as with more output than is read
+            await kill_tree(process, grace=0.0)
+        assert pipes.get_pipe_transport(1).is_closing()
