@@ -47,6 +47,7 @@ class Progress:
         self._recent_calls: deque[str] = deque(maxlen=_RECENT_CALLS)
         self._waiting: dict[str, asyncio.Event] = {}
         self._said = ""
+        self._said_seq = self._heard_seq = 0
         self._spoke = asyncio.Event()
 
     @property
@@ -87,7 +88,7 @@ class Progress:
             if waiting := self._waiting.get(entry.call_id):
                 waiting.set()
         if isinstance(entry, Text) and entry.agent_id is None:
-            self._said = entry.text.strip()
+            self._said, self._said_seq = entry.text.strip(), entry.seq
             self._spoke.set()
 
     async def caught_up(self, call_id: str, within: float) -> bool:
@@ -105,16 +106,20 @@ class Progress:
             self._waiting.pop(call_id, None)
         return True
 
-    async def heard(self, said: str, within: float) -> bool:
+    async def heard(self, said: str, within: float, *, anew: bool = False) -> bool:
         """Wait until the transcript holds the main agent's last words, at most `within`
-        seconds; returns whether it does. Words are heard once: those that an agent ends
-        another turn with, the same ones perhaps, are others."""
+        seconds; returns whether it does. What was heard before, the same words perhaps, is
+        not what the agent said `anew`."""
+        behind = self._heard_seq if anew else 0
         try:
             async with asyncio.timeout(within):
-                while said and not (self._said and self._said in said):
+                while said and not self._has_said(said, behind):
                     self._spoke.clear()
                     await self._spoke.wait()
         except TimeoutError:
             return False
-        self._said = ""
+        self._heard_seq = self._said_seq
         return True
+
+    def _has_said(self, said: str, behind: int) -> bool:
+        return self._said_seq > behind and bool(self._said) and self._said in said

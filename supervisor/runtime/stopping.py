@@ -67,17 +67,21 @@ class Stopping:
         self.is_open = True
         try:
             said = hook.get("last_assistant_message")
-            refusal = await self._decided(hook["session_id"], said if isinstance(said, str) else "")
+            refusal = await self._decided(
+                hook["session_id"],
+                said if isinstance(said, str) else "",
+                anew=hook.get("stop_hook_active") is True,
+            )
         finally:
             self.is_open = False
         return {} if refusal is None else {"decision": "block", "reason": refusal}
 
-    async def _decided(self, transcript: str, said: str) -> str | None:
+    async def _decided(self, transcript: str, said: str, *, anew: bool) -> str | None:
         """What keeps the agent at work; None lets it stop."""
         if not decides_on_stops(self._supervision.policy):
             return None
         self._leave.clear()
-        await self._supervision.heard(said, CATCH_UP_SECONDS)
+        await self._supervision.heard(said, CATCH_UP_SECONDS, anew=anew)
         while True:
             self._refusal = None
             decision = await self._supervision.stopping(transcript, said)

@@ -364,10 +364,10 @@ class Supervision:
             self._opinions, self._store, self.digest, decision.verdict, question
         )
 
-    async def heard(self, said: str, within: float) -> bool:
+    async def heard(self, said: str, within: float, *, anew: bool = False) -> bool:
         """Wait until the transcript holds the main agent's last words, at most `within`
         seconds; returns whether it does."""
-        return await self._progress.heard(said, within)
+        return await self._progress.heard(said, within, anew=anew)
 
     def dismiss(self, agent_id: str) -> None:
         """A subagent was stopped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 _PART_LINES = 500
 _PART_BYTES = 1024 * 1024
 """Read and stored at once: some tens of milliseconds' work."""
+_NEAR_BYTES = 64 * 1024
+"""Read and looked through in less than a millisecond: not worth waiting for a turn."""
 
 
 class _Stamped(msgspec.Struct):
@@ -71,6 +74,16 @@ class FollowedFile:
         if self._source is None:
             self._source = _source_of(self.path)
         return self._source
+
+    @property
+    def is_near_end(self) -> bool:
+        """Whether little is left to be taken, or nothing is there."""
+        taken = self.mark.offset if self.mark is not None else 0
+        try:
+            size = os.stat(self.path, follow_symlinks=False).st_size
+        except OSError:
+            return True
+        return size - taken <= _NEAR_BYTES
 
     @property
     def key(self) -> SessionKey:

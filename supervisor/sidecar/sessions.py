@@ -166,24 +166,31 @@ class FollowedSession:
                     raise
 
     async def _read(self, file: FollowedFile) -> None:
-        if self.is_open and file.mark is not None:
-            await self._read_on(file)
-            return
-        async with self._ground.coming:
-            await self._read_on(file)
-
-    async def _read_on(self, file: FollowedFile) -> None:
-        while (part := await self._next_part(file)) is not None:
-            if not self.is_open and not await self._open(part):
-                file.skip()
-                return
-            await self._take(file, part)
+        while await self._read_part(file):
+            pass
         if file.mark is not None and not self.is_open:
             await self._take_up()
 
+    async def _read_part(self, file: FollowedFile) -> bool:
+        """Read on by a part; returns whether there was one to take."""
+        if file.is_near_end:
+            return await self._take_next(file)
+        async with self._ground.coming:
+            return await self._take_next(file)
+
+    async def _take_next(self, file: FollowedFile) -> bool:
+        part = await self._next_part(file)
+        if part is None:
+            return False
+        if not self.is_open and not await self._open(part):
+            file.skip()
+            return False
+        await self._take(file, part)
+        return True
+
     async def _next_part(self, file: FollowedFile) -> Part | None:
         try:
-            if file.mark is not None:
+            if file.mark is not None or file.is_near_end:
                 return file.next_part()  # what an agent just wrote is in the page cache
             return await asyncio.to_thread(file.next_part)
         except TranscriptError as error:

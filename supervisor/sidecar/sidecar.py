@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -25,17 +24,13 @@ from supervisor.sidecar.events import Events, Missed
 from supervisor.sidecar.following import SILENT_SECONDS, Following
 from supervisor.sidecar.hook import Hook
 from supervisor.sidecar.sessions import FollowedSession, Ground
+from supervisor.sidecar.tuning import tune
 from supervisor.sidecar.watching import Watch
 from supervisor.store.interface import Store
 
 __all__ = ["Sidecar"]
 
 log = logging.getLogger(__name__)
-
-_SWITCH_SECONDS = 0.0005
-"""The store's thread lets go of the interpreter with each statement, and gets it back from a
-busy event loop after this long. 256 writes beside a busy loop: 180 ms at Python's 5 ms, 50 ms
-at this, 20 ms beside an idle one."""
 
 
 def _utc_now() -> datetime:
@@ -94,13 +89,13 @@ class Sidecar:
         )
 
     async def __aenter__(self) -> Self:
-        """Begin. Returns at once: `not_ready` says what is still to come. Has this process
-        change between its threads more often than Python does by itself."""
+        """Begin. Returns at once: `not_ready` says what is still to come. Sets the
+        interpreter up for many sessions (`tune`)."""
         for problem in out_of_reach(
             self._loaded.policy, RunMode.SIDECAR, actions=registry.actions()
         ):
             log.warning("policy: %s", problem)
-        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
+        tune()
         for following in self._following:
             following.begin()
         self._policy_watch = asyncio.create_task(self._follow_policy())

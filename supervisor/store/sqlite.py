@@ -104,7 +104,8 @@ class SqliteStore(Store):
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> _T:
-        """The same for a write, which may share its transaction with others that wait."""
+        """The same for a write, or what goes between writes, which may share its transaction
+        with others that wait."""
         thread, database = self._opened()
         with explained(self.path):
             return await thread.run(partial(method, database, *args, **kwargs), joins=True)
@@ -180,7 +181,7 @@ class SqliteStore(Store):
             "policy": policy,
             "submission": submission,
         }
-        return await self._call(Database.create_session, session_id, project_key, state, details)
+        return await self._joined(Database.create_session, session_id, project_key, state, details)
 
     async def update_session(
         self,
@@ -230,7 +231,7 @@ class SqliteStore(Store):
         return await self._call(Database.lease, session_id)
 
     async def session_of(self, project_key: str, sdk_session_id: str) -> str | None:
-        return await self._call(folders.session_of, project_key, sdk_session_id)
+        return await self._joined(folders.session_of, project_key, sdk_session_id)
 
     async def live_leases(self) -> list[Lease]:
         return await self._call(folders.live_leases)

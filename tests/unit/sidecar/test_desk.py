@@ -237,6 +237,18 @@ async def test_nothing_is_tried_on_an_agent_that_posts_no_hooks(
     assert [one.action for one in first.skipped] == ["nudge", "correct"]
 
 
+async def test_what_it_did_before_its_first_hook_does_not_count_against_an_action(
+    store: Store, beside: Beside
+) -> None:
+    async with beside("[nudge]") as agent:
+        agent.prompt()
+        agent.loop(12)
+        assert await agent.before("a") == {}
+        assert all(one.choice is not Choice.ACT for one in await decisions(store, agent))
+        agent.loop()
+        assert "make build" in told(await agent.before("b"))
+
+
 async def known(store: Store, agent: BareAgent) -> bool:
     return any(row.session_id == agent.session_id for row in await store.sessions(5))
 
