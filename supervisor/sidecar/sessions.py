@@ -99,6 +99,8 @@ class FollowedSession:
         self._ground = ground
         self._taken = taken
         self._failed = failed
+        self._is_at_work = False
+        self._stopped = False
         self._waiting: set[Path] = set()
         self._working: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -201,12 +203,15 @@ class FollowedSession:
         for fault in part.faults:
             await self._note(f"{file.path}:{fault.number}: {fault.message}")
         if part.lines:
+            known = self.supervision.seq
             await self.supervision.take(
                 file.key,
                 [line.raw for line in part.lines],
                 inherited=part.inherited or None,
                 offsets=[line.offset for line in part.lines],
             )
+            if self.supervision.seq > known and not self._is_at_work:
+                await self._at_work(_folder_in(part))
         self.heard_at = time.monotonic()
         self._ground.judged[self.session_id] = self.supervision.seq
         file.taken(self.session_id, self.supervision.seq)
@@ -244,17 +249,26 @@ class FollowedSession:
             self.is_elsewhere = True
             return False
         folder = _folder_in(part) if part is not None else None
+        self._stopped = row.state in _STOPPED
+        # One that has ended stands as it does until something new is written: all that is
+        # there may be what the worker wrote that had it meanwhile.
+        self._is_at_work = row.state is SessionState.RUNNING or not row.entries
+        if self._is_at_work:
+            await self._at_work(folder)
+        await self._begin(row, folder or (Path(row.cwd) if row.cwd else None))
+        return True
+
+    async def _at_work(self, folder: Path | None) -> None:
+        self._is_at_work = True
         await self._ground.store.update_session(
-            row.session_id,
+            self.session_id,
             # One that an action stopped stays so until its next turn begins.
-            state=None if row.state in _STOPPED else SessionState.RUNNING,
-            state_reason=None if row.state in _STOPPED else "",
+            state=None if self._stopped else SessionState.RUNNING,
+            state_reason=None if self._stopped else "",
             head=self.sdk_session_id,
             cwd=str(folder) if folder is not None else None,
             policy=self._ground.policy.model_dump_json(),
         )
-        await self._begin(row, folder or (Path(row.cwd) if row.cwd else None))
-        return True
 
     async def _row(self, part: Part | None) -> SessionRow:
         """The session, as it is in the store from now on. A fork that the SDK made belongs to

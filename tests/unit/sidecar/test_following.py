@@ -11,7 +11,9 @@ from pathlib import Path
 
 import anyio
 import pytest
+from claude_agent_sdk import SessionKey
 
+from supervisor.core.session import SessionState
 from supervisor.core.verdict import FailureMode, Verdict
 from supervisor.sidecar.sidecar import Sidecar
 from supervisor.store.interface import Store
@@ -263,6 +265,30 @@ async def test_a_session_that_a_worker_runs_is_its_own(store: Store, projects: P
             return bool(await stored(store, agent.session_id))
 
         await until(is_taken_up)
+
+
+async def test_what_a_worker_has_brought_to_its_end_stays_so_until_something_new_is_written(
+    store: Store, projects: Path
+) -> None:
+    agent = BareAgent(projects)
+    line = agent.line("user", {"role": "user", "content": "Mend the shop."})
+    await store.write(SessionKey(project_key=PROJECT, session_id=agent.session_id), [line])
+    await store.update_session(agent.session_id, state=SessionState.REACHED, head="a-fork")
+
+    async def stands() -> tuple[SessionState, str | None]:
+        row = await store.session(agent.session_id)
+        return row.state, row.head
+
+    async def is_at_work() -> bool:
+        return await stands() == (SessionState.RUNNING, agent.session_id)
+
+    async with following(store, projects):
+        agent.write(line)
+        await until(lambda: _is_marked(store, projects, agent))
+        assert await stands() == (SessionState.REACHED, "a-fork")
+
+        agent.prompt("Now the other one.")
+        await until(is_at_work)
 
 
 async def test_a_worker_that_takes_a_session_has_it(store: Store, projects: Path) -> None:
