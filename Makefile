@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SETUP  := $(VENV)/.installed
 
+# What one process has compiled, the many that the tests start need not compile again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test format lint types imports postgres prometheus pytest bench chaos docs dashboards lock clean
 
@@ -61,8 +64,9 @@ prometheus: ## Install Prometheus, which tests the rules, if it is missing and c
 	echo "Going on without Prometheus, so its tests are skipped; install your system's package" \
 	  "of it, with promtool (Debian, Homebrew: prometheus)" >&2
 
+# Without worksteal, the first worker is handed all of tests/acceptance, and the others wait for it.
 pytest: $(SETUP) postgres prometheus ## Run the tests
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 bench: $(SETUP) ## Measure; writes bench.json
 	$(BIN)/python -m tests.bench

@@ -41,10 +41,11 @@ from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from detectors._verdicts import Place, place_of, verdict
 from supervisor.core.detector import Detector, DetectorConfig
 from supervisor.core.duration import Duration, duration_text
 from supervisor.core.entry import Entry, Origin, Prompt, Text, Thinking, ToolCall, Usage
-from supervisor.core.verdict import Evidence, FailureMode, Severity, Verdict
+from supervisor.core.verdict import FailureMode, Verdict
 
 __all__ = ["Allowance", "Budget", "BudgetConfig", "Price"]
 
@@ -137,13 +138,6 @@ class _Limit(NamedTuple):
         return f"{amount:,.0f} {self.what}"
 
 
-class _Place(NamedTuple):
-    session_id: str
-    transcript: str
-    agent_id: str | None
-    seq: int
-
-
 def _nothing() -> dict[str, float]:
     return dict.fromkeys(Allowance.model_fields, 0.0)
 
@@ -178,7 +172,7 @@ class Budget(Detector):
         self._working = False
         self._last: datetime | None = None
         self._silent_since: datetime | None = None
-        self._place: _Place | None = None
+        self._place: Place | None = None
 
     @property
     def idle(self) -> bool:
@@ -189,7 +183,7 @@ class Budget(Detector):
         """Count the entry in, in constant time."""
         if not self._limits:
             return ()
-        self._place = _Place(entry.session_id, entry.transcript, entry.agent_id, entry.seq)
+        self._place = place_of(entry)
         self._clock(entry)
         if isinstance(entry, Prompt):
             self._prompt(entry)
@@ -246,7 +240,7 @@ class Budget(Detector):
         for spent in self._spent.values():
             spent[what] += amount
 
-    def _overruns(self, place: _Place, silent: float = 0.0) -> tuple[Verdict, ...]:
+    def _overruns(self, place: Place, silent: float = 0.0) -> tuple[Verdict, ...]:
         found = []
         for limit in self._limits:
             spent = self._spent[limit.per][limit.what]
@@ -262,22 +256,15 @@ class Budget(Detector):
             found.append(self._verdict(place, limit, spent))
         return tuple(found)
 
-    def _verdict(self, place: _Place, limit: _Limit, spent: float) -> Verdict:
+    def _verdict(self, place: Place, limit: _Limit, spent: float) -> Verdict:
         allowed, taken = limit.said(limit.most), limit.said(spent)
-        return Verdict(
-            session_id=place.session_id,
-            transcript=place.transcript,
-            agent_id=place.agent_id,
-            seq=place.seq,
+        return verdict(
+            self,
+            place,
             onset_seq=place.seq,
-            detector=self.name,
-            failure_mode=self.failure_mode,
-            severity=Severity.WARNING,
             confidence=1.0,
             summary=f"It has taken {taken}; {allowed} are allowed for a {limit.per}.",
-            evidence=Evidence(
-                entries=(place.seq,),
-                facts={"allowed": f"{allowed} for a {limit.per}", "taken": taken},
-            ),
+            entries=(place.seq,),
+            facts={"allowed": f"{allowed} for a {limit.per}", "taken": taken},
             key=limit.key,
         )

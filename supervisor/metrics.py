@@ -172,8 +172,8 @@ def _summed_up(sessions: Sequence[Vitals], now: float) -> Iterator[Metric]:
     yield _gauge(
         "lucid_failing_sessions",
         "Sessions that show this failure now: one that a rule is about was found, and since then "
-        "no action has cleared it, no turn has begun or ended, and no five tool results came "
-        "without it.",
+        "no action has cleared it, no turn has begun or ended, no five tool results came without "
+        "it, and the session was neither paused nor aborted.",
         "failure_mode",
         {mode: len(found) for mode, found in since.items()},
     )
@@ -271,6 +271,8 @@ class Metrics:
             "Sessions whose supervision by this process ended, by how they stood then.",
             "state",
         )
+        for state in SessionState:
+            self.ended.labels(state)
         self.entries = self._counter(
             "lucid_entries",
             "Transcript entries that were stored and judged. Those that a fork or a resumed "
@@ -350,7 +352,8 @@ class Metrics:
     def _how_lucid_does(self) -> None:
         self.last_progress = self._gauge(
             "lucid_last_progress_timestamp_seconds",
-            "Unix time at which the newest entry of any session was judged; 0 before the first.",
+            "Unix time at which the newest entry of any session was judged, or at which a session "
+            "began; 0 before the first.",
         )
         self.ingest_lag = self._histogram(
             "lucid_ingest_lag_seconds",
@@ -402,7 +405,7 @@ class Metrics:
         )
         self.store_errors = self._counter(
             "lucid_store_errors",
-            "Operations that the store did not take.",
+            "Operations that the store did not take, or not answer.",
             "operation",
         )
         self.store_away = self._gauge(
@@ -446,7 +449,7 @@ class Metrics:
             platform.python_version(),
             _installed("claude-agent-sdk"),
         ).set(1)
-        for operation in ("write", "record"):
+        for operation in ("write", "record", "look"):
             self.store_errors.labels(operation)
         for source in INCIDENT_SOURCES:
             self.incidents.labels(source)

@@ -25,11 +25,12 @@ _INTRODUCTION = """\
 
 <!-- Written by `make docs` from supervisor/metrics.py. Change that, not this page. -->
 
-`lucid sidecar` serves these at `/metrics` of the address it listens on. `lucid run
---metrics-port 9464` (`resume` and `work` likewise), or `LUCID_METRICS_PORT=9464`, serves them
-at `http://127.0.0.1:9464/metrics` for as long as the process lives; port 0 leaves the choice to
-the system. A program that uses `SupervisedClient` has them on prometheus-client's default
-registry, beside its own, and can call `supervisor.metrics.serve_metrics(port)`.
+`lucid sidecar` serves these at `/metrics` of the address it listens on, and so does `lucid
+worker --listen`. `lucid run --metrics-port 9464` (`resume`, `adopt` and `worker` likewise), or
+`LUCID_METRICS_PORT=9464`, serves them at `http://127.0.0.1:9464/metrics` for as long as the
+process lives; port 0 leaves the choice to the system. A program that uses `SupervisedClient` has
+them on prometheus-client's default registry, beside its own, and can call
+`supervisor.metrics.serve_metrics(port)`.
 
 They are the metrics of one process. No label ever names a session, a file or anything else
 that an agent wrote, so the number of series is bounded by the plugins that are installed. What
@@ -78,7 +79,11 @@ _OTHERS = (
     ),
     ("way", ("webhook", "alertmanager", "slack"), ""),
     ("result", ("delivered", "failed"), "of an escalation"),
-    ("operation", ("write", "record"), "lines of a transcript; what Lucid records of a session"),
+    (
+        "operation",
+        ("write", "record", "look"),
+        "lines of a transcript; what Lucid records of a session; a worker that looks for sessions",
+    ),
     ("source", INCIDENT_SOURCES, ""),
     ("area", ("hooks", "metrics", "healthz", "readyz", "api", "other"), ""),
 )

@@ -31,6 +31,7 @@ _COMMANDS = {
     "export": ("supervisor.cli.keep", "Write a session to a file."),
     "import": ("supervisor.cli.keep", "Put an exported session into the store."),
     "key": ("supervisor.cli.key", "Make a key to encrypt the store with."),
+    "seal": ("supervisor.cli.key", "Encrypt what the store held before its newest key."),
     "prune": ("supervisor.cli.keep", "Delete old sessions."),
     "policy": ("supervisor.cli.policy", "Work on policies."),
     "gauntlet": ("supervisor.cli.gauntlet", "Run failing agents with and without Lucid."),

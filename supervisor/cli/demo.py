@@ -161,8 +161,9 @@ async def _supervised(screen: Console, scenario: Scenario, options: ClaudeAgentO
     from supervisor.cli.telling import tell
     from supervisor.cli.terminal import terminal
     from supervisor.core.session import SessionState
-    from supervisor.runtime.runner import SessionRun, chosen_policy, new_session
-    from supervisor.runtime.submission import Submission
+    from supervisor.runtime.policies import chosen_policy
+    from supervisor.runtime.runner import SessionRun
+    from supervisor.runtime.submission import Submission, new_session
 
     kept = Path(tempfile.mkdtemp(prefix="lucid-demo-")) / "lucid.db"
     objective, policy, asks = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from supervisor.cli.timeline import Item
     from supervisor.core.verdict import Verdict
     from supervisor.runtime.effects import Effect
-    from supervisor.store.interface import SessionRow
+    from supervisor.store.interface import SessionRow, Store
 
 __all__ = ["replay", "sessions", "show"]
 
@@ -39,24 +39,45 @@ async def sessions(store: str | None, limit: int, as_json: bool) -> int:
     """List the sessions in the store, the last changed first."""
     async with open_store(store) as kept:
         rows = await kept.sessions(limit)
+        followers = await _followers(kept, rows)
     if as_json:
         import msgspec
 
         for row in rows:
-            say_json(msgspec.to_builtins(row))
+            followed = {"followed_by": followers.get(row.session_id)}
+            say_json(msgspec.to_builtins(row) | followed)
     elif not rows:
         say("No sessions yet: 'lucid run' makes one, 'lucid demo' shows how.")
     else:
-        _print_sessions(rows)
+        _print_sessions(rows, followers)
     return Exit.REACHED
+
+
+async def _followers(kept: Store, rows: Sequence[SessionRow]) -> dict[str, str]:
+    """Who follows the sessions that run in no process of Lucid's: the sidecars, by session."""
+    if not any(map(_runs_alone, rows)):
+        return {}
+    followers: dict[str, str] = {}
+    for folder in await kept.live_folders():
+        assert folder.lease is not None, "it is alive"
+        for mark in await kept.marks(folder.name):
+            followers[mark.session_id] = folder.lease.owner
+    alone = {row.session_id for row in rows if _runs_alone(row)}
+    return {session_id: owner for session_id, owner in followers.items() if session_id in alone}
+
+
+def _runs_alone(row: SessionRow) -> bool:
+    from supervisor.core.session import SessionState
+
+    return row.lease is None and row.state is SessionState.RUNNING
 
 
 _HEADINGS = ("session", "changed", "state", "worker", "entries", "verdicts", "actions", "objective")
 _NUMBERS = frozenset({"entries", "verdicts", "actions"})
 
 
-def _print_sessions(rows: Sequence[SessionRow]) -> None:
-    every = [_cells(row) for row in rows]
+def _print_sessions(rows: Sequence[SessionRow], followers: Mapping[str, str]) -> None:
+    every = [_cells(row, followers.get(row.session_id)) for row in rows]
     # Where no session runs, there is no column for who runs it.
     shown = [n for n, name in enumerate(_HEADINGS) if name != "worker" or any(c[n] for c in every)]
     headings, *cells = ([line[n] for n in shown] for line in (_HEADINGS, *every))
@@ -82,14 +103,14 @@ def _print_sessions(rows: Sequence[SessionRow]) -> None:
     console().print(table)
 
 
-def _cells(row: SessionRow) -> tuple[str, ...]:
+def _cells(row: SessionRow, follower: str | None) -> tuple[str, ...]:
     from supervisor.core.text import one_line
 
     return (
         short(row.session_id),
         f"{row.updated_at.astimezone():%Y-%m-%d %H:%M}",
         row.state,
-        _worker(row),
+        _worker(row, follower),
         str(row.entries),
         str(row.verdicts),
         str(row.interventions),
@@ -97,15 +118,20 @@ def _cells(row: SessionRow) -> tuple[str, ...]:
     )
 
 
-def _worker(row: SessionRow) -> str:
-    """Whose process has the session: its host and number. A session that runs and that
-    nobody has was interrupted."""
-    from supervisor.core.session import SessionState
+def _worker(row: SessionRow, follower: str | None) -> str:
+    """Whose process has the session, or follows it: its host and number. A session that runs
+    and that nobody has was interrupted."""
+    if row.lease is not None:
+        return _process(row.lease.owner)
+    if not _runs_alone(row):
+        return ""
+    return f"sidecar {_process(follower)}" if follower is not None else "nobody"
+
+
+def _process(owner: str) -> str:
     from supervisor.core.text import one_line
 
-    if row.lease is None:
-        return "nobody" if row.state is SessionState.RUNNING else ""
-    host, _, rest = row.lease.owner.partition("/")
+    host, _, rest = owner.partition("/")
     return one_line(f"{host.partition('#')[0]}/{rest.partition('/')[0]}", 40)
 
 
@@ -128,7 +154,8 @@ async def show(session: str, store: str | None, as_json: bool) -> int:
     async with open_store(store) as kept:
         row = await kept.session(session)
         items = timeline(kept, row)
-        await (_show_json(row, items) if as_json else _show_lines(row, items))
+        follower = (await _followers(kept, [row])).get(row.session_id)
+        await (_show_json(row, items) if as_json else _show_lines(row, items, follower))
         _show_effects(await effects_in(kept, row), as_json)
     return Exit.REACHED
 
@@ -167,10 +194,10 @@ async def _show_json(row: SessionRow, items: AsyncIterator[Item]) -> None:
         say_json({"item": item.kind, **marked, **fields})
 
 
-async def _show_lines(row: SessionRow, items: AsyncIterator[Item]) -> None:
+async def _show_lines(row: SessionRow, items: AsyncIterator[Item], follower: str | None) -> None:
     from supervisor.cli.timeline import beats_of
 
-    for line in _heading(row):
+    for line in _heading(row, follower):
         say_told(line)
     if not sys.stdout.isatty():
         async for item in items:
@@ -185,14 +212,17 @@ async def _show_lines(row: SessionRow, items: AsyncIterator[Item]) -> None:
             screen.print(rendered(beat, lead=f"{_lead(item)} ", faded=item.left_behind))
 
 
-def _heading(row: SessionRow) -> Iterator[str]:
+def _heading(row: SessionRow, follower: str | None) -> Iterator[str]:
     from supervisor.core.text import one_line
 
     why = f": {one_line(row.state_reason, 200)}" if row.state_reason else ""
     yield f"session    {one_line(row.session_id, 200)}"
     yield f"state      {row.state}{why}"
     if row.lease is not None:
-        yield f"worker     {_worker(row)}, until {_local(row.lease.expires_at)} unless it renews"
+        until = _local(row.lease.expires_at)
+        yield f"worker     {_process(row.lease.owner)}, until {until} unless it renews"
+    elif follower is not None:
+        yield f"follower   {_worker(row, follower)}"
     yield f"objective  {one_line(row.objective or 'unknown', 400)}"
     yield f"from, to   {_local(row.created_at)}, {_local(row.updated_at)}"
     yield ""

@@ -52,8 +52,8 @@ async def check(file: str, run_mode: str) -> int:
         say(f"  {rule}")
     for line in _order(loaded):
         say(line)
-    for line in out_of_reach(loaded, RunMode(run_mode), actions=actions):
-        say(f"lucid: {line}", err=True)
+    for lack in out_of_reach(loaded, RunMode(run_mode), actions=actions):
+        say(f"lucid: {lack}", err=True)
     return Exit.REACHED
 
 

@@ -111,7 +111,8 @@ async def gone_on_with(
 
     from supervisor.cli.preflight import preflight
     from supervisor.core.session import SessionState
-    from supervisor.runtime.runner import SessionRun, chosen_policy, policy_of
+    from supervisor.runtime.policies import chosen_policy, policy_of
+    from supervisor.runtime.runner import SessionRun
 
     if row.state is SessionState.REACHED and how.text is None:
         return await _print_answer(kept, row, as_json)

@@ -66,7 +66,9 @@ async def run(
 
     from supervisor.cli.preflight import preflight
     from supervisor.core.session import SessionState
-    from supervisor.runtime.runner import SessionRun, chosen_policy, new_session
+    from supervisor.runtime.policies import chosen_policy
+    from supervisor.runtime.runner import SessionRun
+    from supervisor.runtime.submission import new_session
 
     asks = msgspec.structs.replace(submission(**asked), by="run")
     options = replace(asks.options(cwd), stderr=lambda line: say(f"claude: {line}", err=True))

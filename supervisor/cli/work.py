@@ -85,7 +85,8 @@ async def submit(
     import msgspec
 
     from supervisor.core.session import SessionState
-    from supervisor.runtime.runner import chosen_policy, new_session
+    from supervisor.runtime.policies import chosen_policy
+    from supervisor.runtime.submission import new_session
 
     asks = msgspec.structs.replace(submission(**asked), priority=priority)
     loaded = chosen_policy(policy)

@@ -40,6 +40,7 @@ _FIRST_WAIT = 1.0
 """Seconds before the second attempt, doubled for the third."""
 
 _REASON = 60
+"""Characters of an error that stand in a table."""
 
 
 class Way(StrEnum):

@@ -113,6 +113,11 @@ class LineFile:
             fingerprinted=self._fingerprinted,
         )
 
+    @property
+    def is_read_out(self) -> bool:
+        """Whether the last reading came to the end of what was there."""
+        return self._read_out is not None
+
     def read_new(self) -> Iterator[Line | Fault]:
         """What was appended since the last call, complete lines only.
 
@@ -120,7 +125,7 @@ class LineFile:
         Stopping in the middle is safe: the next call goes on with the next line.
         Raises `TranscriptError` where the file is there and cannot be read.
         """
-        if self._is_read_out():
+        if self._is_unchanged():
             return
         try:
             descriptor = os.open(self.path, self._flags)
@@ -135,9 +140,9 @@ class LineFile:
         finally:
             os.close(descriptor)
 
-    def _is_read_out(self) -> bool:
-        """Whether all was read that is there. To open a file to learn that would wake whoever
-        watches the folder, this process first of all."""
+    def _is_unchanged(self) -> bool:
+        """Whether it is as it was when it was read out. To open a file to learn that would
+        wake whoever watches the folder, this process first of all."""
         if self._read_out is None:
             return False
         try:
@@ -179,7 +184,7 @@ class LineFile:
         if fault is not None:
             yield fault
         at = self._offset + self._length
-        while chunk := os.pread(descriptor, _CHUNK, at):
+        while at < status.st_size and (chunk := os.pread(descriptor, _CHUNK, at)):
             at += len(chunk)
             yield from self._split(chunk)
         self._read_out = _stamp(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from supervisor.core.action import Action, Capability
@@ -11,7 +12,7 @@ from supervisor.core.verdict import RUNTIME_MODES, FailureMode, Verdict
 from supervisor.policy.ladder import Reach
 from supervisor.policy.model import Policy, Rule, Rung
 
-__all__ = ["CAPABILITIES", "RunMode", "capabilities_for", "out_of_reach"]
+__all__ = ["CAPABILITIES", "OutOfReach", "RunMode", "capabilities_for", "out_of_reach"]
 
 
 class RunMode(StrEnum):
@@ -72,10 +73,22 @@ def _capabilities(failure: FailureMode, mode: RunMode, *, subagent: bool) -> fro
     return frozenset(one for one in found if one not in lacking)
 
 
+@dataclass(frozen=True)
+class OutOfReach:
+    """Something that a policy asks for in vain; as text, the sentence that says where."""
+
+    said: str
+    actions: tuple[str, ...]
+    """Those that can never be taken there."""
+
+    def __str__(self) -> str:
+        return self.said
+
+
 def out_of_reach(
     policy: Policy, mode: RunMode, *, actions: Mapping[str, type[Action]]
-) -> Iterator[str]:
-    """What of the policy's ladders and limits can never run in this mode, in sentences."""
+) -> Iterator[OutOfReach]:
+    """What of the policy's ladders and limits can never run in this mode."""
     for rule in policy.rules:
         if rule.enabled and policy.acts(rule):
             yield from _of_ladder(rule, mode, list(_reaches(rule, policy, mode, actions)))
@@ -83,7 +96,8 @@ def out_of_reach(
     for rule_of, place, rung in policy.rungs():
         if rule_of is None and (skipped := reach.skip(rung)):
             name = ".".join(map(str, place))
-            yield f"{name}: {skipped.action} {skipped.reason} ({mode})"
+            said = f"{name}: {skipped.action} {skipped.reason} ({mode})"
+            yield OutOfReach(said, (skipped.action,))
 
 
 def _reaches(
@@ -98,22 +112,27 @@ def _reaches(
                 yield Reach(actions, found, policy.unnamed)
 
 
-def _of_ladder(rule: Rule, mode: RunMode, reaches: Sequence[Reach]) -> Iterator[str]:
+def _of_ladder(rule: Rule, mode: RunMode, reaches: Sequence[Reach]) -> Iterator[OutOfReach]:
     about = f" on {rule.agent}" if rule.agent not in (None, "main") else ""
     # A step that says itself that it is optional is no news.
     said = [
         (n, _never(rung, reaches)) for n, rung in enumerate(rule.ladder, 1) if not rung.optional
     ]
     if said and all(passed for _, (_, passed) in said):
-        lacks = "; ".join(f"{one.action} {one.reason}" for _, (unable, _) in said for one in unable)
-        yield f"rule {rule.name!r}{about} can do nothing in the mode {mode}: {lacks}"
+        unable = [one for _, (those, _) in said for one in those]
+        lacks = "; ".join(f"{one.action} {one.reason}" for one in unable)
+        yield OutOfReach(
+            f"rule {rule.name!r}{about} can do nothing in the mode {mode}: {lacks}",
+            tuple(one.action for one in unable),
+        )
         return
     for number, (unable, passed) in said:
         for skipped in unable:
             what = "is passed over" if passed else "is not chosen"
-            yield (
+            yield OutOfReach(
                 f"rule {rule.name!r}{about}, rung {number}: {skipped.action} {what} in the mode "
-                f"{mode}, it {skipped.reason}"
+                f"{mode}, it {skipped.reason}",
+                (skipped.action,),
             )
 
 

@@ -14,7 +14,7 @@ from supervisor.core.entry import Entry
 from supervisor.core.outcome import Outcome, OutcomeStatus
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import FailureMode, Severity, Verdict
-from supervisor.errors import StoreError
+from supervisor.errors import LeaseLost, StoreError
 from supervisor.metrics import METRICS
 from supervisor.policy.engine import LIMITS
 from supervisor.policy.model import Policy
@@ -59,7 +59,7 @@ class Account:
         for rule, _, rung in policy.rungs():
             for mode in rule.on if rule is not None else (FailureMode.OVERRUN,):
                 for action in (rung.action, *(other.action for other in rung.others)):
-                    METRICS.interventions.labels(mode, action)
+                    _stand_at_zero(mode, action, acts=policy.acts(rule))
 
     def began(self) -> None:
         """This process supervises the session from now on."""
@@ -124,8 +124,6 @@ class Account:
         self.vitals.decided(decision)
         if decision.choice is Choice.ACT:
             METRICS.interventions.labels(mode, action).inc()
-            for status in OutcomeStatus:  # to be seen to rise from 0 when it comes
-                METRICS.outcomes.labels(mode, action, status)
         stops = verdict.failure_mode is FailureMode.STOP
         if decision.choice is Choice.EXHAUSTED and not stops:
             self._unresolved.add((verdict.agent_id, verdict.failure_mode))
@@ -180,10 +178,24 @@ def store_asked(operation: str) -> Iterator[None]:
     began = time.perf_counter()
     try:
         yield
+    except LeaseLost:  # the store is there: another process has the session
+        raise
     except StoreError:
         METRICS.store_errors.labels(operation).inc()
         raise
     _store_duration(operation).observe(time.perf_counter() - began)
+
+
+def _stand_at_zero(mode: FailureMode, action: str, *, acts: bool) -> None:
+    """An outcome may come sooner after its decision than the next scrape."""
+    if not acts:
+        METRICS.decisions.labels(mode, Choice.OBSERVE, action)
+        return
+    METRICS.interventions.labels(mode, action)
+    METRICS.intervention_delay.labels(action)
+    METRICS.action_tokens.labels(mode, action)
+    for status in OutcomeStatus:
+        METRICS.outcomes.labels(mode, action, status)
 
 
 @cache

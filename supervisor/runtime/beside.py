@@ -20,7 +20,7 @@ class Beside:
         """Have `text` read beside the next tool result of the verdict's agent, as long as it
         is to be seen what comes of the decision."""
         self._texts.setdefault(decision.verdict.agent_id, []).append((decision, text))
-        self._supervision.queued(decision)
+        self._supervision.outcomes.queued(decision)
 
     def tell(self, agent_id: str | None, text: str) -> None:
         """Have an agent read beside its next tool result what was done to another; nothing
@@ -31,11 +31,11 @@ class Beside:
         """All that waits for an agent, which reads it beside the result of this call, and
         before it a person's `word`; None where nothing does."""
         queued = self._texts.pop(agent_id, [])
-        pending = [item for item in queued if self._supervision.is_pending(item[0])]
+        pending = [item for item in queued if self._supervision.outcomes.is_pending(item[0])]
         words = [] if word is None else [word]
         texts = [*words, *(text for _, text in pending), *self._news.pop(agent_id, [])]
         for decision, _ in pending:
-            self._supervision.shown(decision, call_id)
+            self._supervision.outcomes.shown(decision, call_id)
         return "\n\n".join(texts) or None
 
     def withdraw(self) -> list[Decision]:

@@ -63,7 +63,7 @@ class Boundary:
         self._protection = Protection(supervision, store)
         self._pausing = 0
         self._beside = Beside(supervision)
-        self._denials = Denials(supervision.is_pending, supervision.shown)
+        self._denials = Denials(supervision.outcomes.is_pending, supervision.outcomes.shown)
         self._running: set[str] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -103,7 +103,7 @@ class Boundary:
     def deny(self, decision: Decision, denial: Denial) -> None:
         """Deny these calls of the verdict's agent from now on."""
         self._denials.add(decision, denial)
-        self._supervision.queued(decision)
+        self._supervision.outcomes.queued(decision)
 
     def withdraw_context(self) -> list[Decision]:
         """Forget the texts that nothing was shown beside; returns whose they were."""
@@ -159,8 +159,8 @@ class Boundary:
         self, hook: HookInput, call_id: str | None, context: HookContext
     ) -> HookJSONOutput:
         call, agent_id = call_id or "", _agent_id(hook)
-        if self._supervision.is_watching(agent_id):
-            await self._supervision.caught_up(call, CATCH_UP_SECONDS)
+        if self._supervision.outcomes.is_open(agent_id):
+            await self._supervision.progress.caught_up(call, CATCH_UP_SECONDS)
         intent = self._intent(hook, call, agent_id)
         try:
             refusal = self._denials.reason(intent) or await self._refusal(intent)

@@ -60,12 +60,12 @@ class Changes:
 
     def compact(self, instructions: str, go_on: Callable[[str], str]) -> Takeover:
         """The context is compacted; then comes what `go_on` makes of the summary."""
-        before = self._supervision.compactions
+        before = self._supervision.progress.compactions
 
         async def begin() -> None:
-            if self._supervision.compactions <= before:
+            if self._supervision.progress.compactions <= before:
                 raise ActionError("the runtime compacted nothing")
-            await self._steering.say(go_on(self._supervision.summary))
+            await self._steering.say(go_on(self._supervision.progress.summary))
 
         return Takeover("change", begin=begin, command=f"/compact {instructions}")
 

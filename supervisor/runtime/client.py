@@ -175,39 +175,12 @@ class SupervisedClient:
             await self._supervision.note("store", message)
 
     async def _supervised(self, policy: Policy, store: SpooledStore) -> SupervisedAgent:
-        self._opening = opening = await where_to_begin(self.options, store)
-        self._left_in = opening.sdk_session_id
-        await store.create_session(opening.session_id, project_key=opening.project_key)
-        self._hold = hold = await self.hold(store, opening.session_id)
-        await store.update_session(
-            opening.session_id,
-            state=SessionState.RUNNING,
-            state_reason="",
-            head=opening.sdk_session_id,
-            cwd=str(self.options.cwd or Path.cwd()),
-            policy=policy.model_dump_json(),
-            lease=hold.lease,
-        )
-        self._supervision = supervision = Supervision(
-            session_id=opening.session_id,
-            store=store,
-            policy=policy,
-            capabilities=lambda agent_id: self._connected().capabilities(agent_id),
-            act=lambda decision: self._connected().act(decision),
-            tell=self._tell,
-            lease=lambda: hold.lease,
-            labels={**read_settings().labels, **self._labels},
-        )
+        hold = await self._begun(policy, store)
+        self._supervision = supervision = self._supervision_of(policy, store, hold)
         if chooses(policy):
             supervision.bearings.know(await record_in(store))
         self._mirror = Mirror(self._take, self.options.session_store)
-        if opening.resumes:
-            await take_history(opening, supervision)
-        if not opening.is_here or supervision.gaps:
-            opening = await self._brought_here(opening)
-        for gap in supervision.gaps:
-            broken = "its parent is not there: the transcript was forked, and joined over the gap"
-            await supervision.note("ingest", broken, seq=gap)
+        opening = await self._with_history(supervision)
         files = FileKeeping(
             supervision,
             store,
@@ -222,6 +195,7 @@ class SupervisedClient:
         options = self._mirror.of(opening.options)
         if policy.answers(FailureMode.INTERRUPTION):
             options = announcing_waits(options)
+        told = await told_before(store, opening.session_id) if opening.resumes else ()
         return SupervisedAgent(
             session_id=opening.session_id,
             process=AgentProcess(boundary.hooked(options), self._transport, opening.sdk_session_id),
@@ -229,14 +203,53 @@ class SupervisedClient:
             boundary=boundary,
             files=files,
             outbox=self._outbox,
-            escalations=Escalations(
-                policy.escalation,
-                supervision,
-                told=await told_before(store, opening.session_id) if opening.resumes else (),
-            ),
+            escalations=Escalations(policy.escalation, supervision, told=told),
             fork=self._fork,
             recover=self._recover,
         )
+
+    async def _begun(self, policy: Policy, store: SpooledStore) -> Hold:
+        """Write down that the session begins, or goes on, here: under a lease."""
+        self._opening = opening = await where_to_begin(self.options, store)
+        self._left_in = opening.sdk_session_id
+        await store.create_session(opening.session_id, project_key=opening.project_key)
+        self._hold = hold = await self.hold(store, opening.session_id)
+        await store.update_session(
+            opening.session_id,
+            state=SessionState.RUNNING,
+            state_reason="",
+            head=opening.sdk_session_id,
+            cwd=str(self.options.cwd or Path.cwd()),
+            policy=policy.model_dump_json(),
+            lease=hold.lease,
+        )
+        return hold
+
+    def _supervision_of(self, policy: Policy, store: SpooledStore, hold: Hold) -> Supervision:
+        assert self._opening is not None
+        return Supervision(
+            session_id=self._opening.session_id,
+            store=store,
+            policy=policy,
+            capabilities=lambda agent_id: self._connected().capabilities(agent_id),
+            act=lambda decision: self._connected().act(decision),
+            tell=self._tell,
+            lease=lambda: hold.lease,
+            labels={**read_settings().labels, **self._labels},
+        )
+
+    async def _with_history(self, supervision: Supervision) -> Opening:
+        """Bring what is known of the session back to mind; returns where it goes on."""
+        assert self._opening is not None
+        opening = self._opening
+        if opening.resumes:
+            await take_history(opening, supervision)
+        if not opening.is_here or supervision.gaps:
+            opening = await self._brought_here(opening)
+        for gap in supervision.gaps:
+            broken = "its parent is not there: the transcript was forked, and joined over the gap"
+            await supervision.note("ingest", broken, seq=gap)
+        return opening
 
     async def _brought_here(self, opening: Opening) -> Opening:
         """The session, forked at its newest checkpoint to where this agent can resume it."""

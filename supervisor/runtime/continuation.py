@@ -49,7 +49,7 @@ class Continuation:
     async def after_compaction(self, *, failed: bool) -> bool:
         """The compaction has ended: go on, unless it was in vain, which returns False."""
         interruption, self.compacting = self.compacting, None
-        in_vain = failed or self._supervision.compactions <= self._compactions
+        in_vain = failed or self._supervision.progress.compactions <= self._compactions
         if interruption is None or in_vain:
             return False
         await self._steering.say(self._with_postscript(going_on(interruption)) or "")
@@ -58,7 +58,7 @@ class Continuation:
     async def _compact(self, interruption: Interruption) -> None:
         await self._steering.stand_at_the_end()
         self.compacting = interruption
-        self._compactions = self._supervision.compactions
+        self._compactions = self._supervision.progress.compactions
         await self._steering.command(user_message(_COMPACT))
 
     async def _stand(self, fork_before: int | None, transcript: str) -> None:

@@ -126,7 +126,7 @@ class Control:
 
     def digest(self) -> Digest:
         """What the agent was asked, has done and has tried."""
-        return self._supervision.digest
+        return self._supervision.progress.digest
 
     def report(self, source: str, problem: str) -> None:
         """Record an incident."""

@@ -16,9 +16,10 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from importlib import import_module
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-import aiohttp
 import msgspec
 
 from supervisor.core.decision import Decision
@@ -36,6 +37,9 @@ from supervisor.runtime.notices import (
 )
 from supervisor.runtime.supervision import Supervision
 from supervisor.store.interface import Store
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["Escalations", "Told", "told_before"]
 
@@ -102,6 +106,8 @@ class Escalations:
         self._told: set[Told] = set(told)
         self._under_way: set[asyncio.Task[str]] = set()
         self._http: aiohttp.ClientSession | None = None
+        if targets:  # where nobody is to be told, the 0.1 s that it takes are spared
+            import_module("aiohttp")
 
     async def tell(self, decision: Decision, to: str | None) -> str:
         """Tell one target, or all; returns soon what became of it, in one sentence. Raises
@@ -159,7 +165,7 @@ class Escalations:
         tasks = [task for task in posts.values() if task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
         said = "; ".join(str(_told(name, task)) for name, task in posts.items())
-        self._supervision.acted(decision, said)
+        self._supervision.outcomes.acted(decision, said)
         return said
 
     async def _delivered(self, name: str, target: Target, decision: Decision) -> str:
@@ -180,6 +186,8 @@ class Escalations:
         return said
 
     async def _tried(self, name: str, target: Target, post: Post) -> str:
+        import aiohttp
+
         until = time.monotonic() + target.within.total_seconds()
         pause, attempts = self._first_pause, 0
         while True:
@@ -205,6 +213,8 @@ class Escalations:
 
     async def _attempt(self, target: Target, post: Post) -> tuple[int, float]:
         """The answer's status, and how many seconds it asks to wait."""
+        import aiohttp
+
         if self._http is None:
             self._http = aiohttp.ClientSession()
         timeout = aiohttp.ClientTimeout(total=target.timeout.total_seconds())

@@ -17,7 +17,7 @@ from supervisor.policy.model import Limit, Limits, Policy, Rule, duration_text
 from supervisor.policy.reach import RunMode, capabilities_for
 from supervisor.policy.situation import Situation
 from supervisor.runtime import registry
-from supervisor.runtime.runner import policy_of
+from supervisor.runtime.policies import policy_of
 from supervisor.runtime.submission import Submission
 from supervisor.store.interface import SessionRow, Store
 

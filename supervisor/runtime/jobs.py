@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from procrastinate import App
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
@@ -20,12 +20,15 @@ from procrastinate.worker import Worker as JobWorker
 
 from supervisor.core.text import one_line
 from supervisor.errors import StoreError
+from supervisor.metrics import METRICS
 from supervisor.runtime.jobs_database import JobsConnector, prepare
 from supervisor.runtime.submission import Submission
-from supervisor.runtime.worker import LOOK_EVERY, Worker
 from supervisor.settings import read_settings
 from supervisor.store.interface import SessionRow
 from supervisor.store.postgres import PostgresStore
+
+if TYPE_CHECKING:  # `lucid submit` adds jobs, and need not wait for all that runs one
+    from supervisor.runtime.worker import Worker
 
 __all__ = ["QUEUE", "Jobs"]
 
@@ -92,7 +95,7 @@ class Jobs:
             queues=[QUEUE],
             name="lucid",
             concurrency=concurrency,
-            fetch_job_polling_interval=LOOK_EVERY.total_seconds(),
+            fetch_job_polling_interval=worker.LOOK_EVERY.total_seconds(),
             delete_jobs=DeleteJobCondition.ALWAYS,
             install_signal_handlers=False,
             update_heartbeat_interval=lease / _HEARTBEATS,
@@ -126,12 +129,13 @@ class Jobs:
             except StoreError as error:
                 if until_idle:
                     raise
+                METRICS.store_errors.labels("look").inc()
                 log.error("no session can be queued: %s", error)
                 await worker.pause(_AFTER_A_FAILURE)
                 continue
             if until_idle and not found and not worker.running:
                 return
-            await worker.pause(LOOK_EVERY)
+            await worker.pause(worker.LOOK_EVERY)
 
     async def _drop_stalled(self, lease: float) -> None:
         """Drop the jobs of workers that give no sign of life: their locks hold up others.

@@ -29,7 +29,7 @@ import platformdirs
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLINotFoundError
 
 from supervisor.errors import SupervisorError
-from supervisor.runtime.keeper_process import below, birth, kill_below, processes, send
+from supervisor.runtime.keeper_process import OURS_ALONE, below, birth, kill_below, processes, send
 
 __all__ = ["agent_process", "disconnected", "kept", "kill_tree"]
 
@@ -49,10 +49,13 @@ def kept(options: ClaudeAgentOptions) -> ClaudeAgentOptions:
     """The same options, under which the agent dies with this process.
 
     However this process ends, SIGKILL included, the agent and everything it started are
-    gone within a second; and when the agent ends, so does what it left behind. Where that
-    cannot be had, the options come back as they were, and a warning says why, once. They
-    do so without a CLI that could be run, too: the SDK says it best. Cheap, so ask anew
-    for every client: the script may have been cleaned up as an old temporary file.
+    gone within a second; and when the agent ends, so does what it left behind. What is
+    Lucid's alone in this process's environment does not get into the agent's.
+
+    Where an agent cannot be kept, the options come back as they were but for that, and a
+    warning says why, once. They come back without a CLI that could be run, too: the SDK says
+    it best. Cheap, so ask anew for every client: the script may have been cleaned up as an
+    old temporary file.
     """
     try:
         cli = _cli_of(options)
@@ -62,8 +65,15 @@ def kept(options: ClaudeAgentOptions) -> ClaudeAgentOptions:
         launcher = _launcher(cli, os.getpid())
     except (SupervisorError, OSError) as error:
         _warn(str(error))
-        return options
+        return _without_ours(options)
     return replace(options, cli_path=launcher)
+
+
+def _without_ours(options: ClaudeAgentOptions) -> ClaudeAgentOptions:
+    """Variables that the SDK passes on cannot be taken away without a keeper, but emptied."""
+    given = {**os.environ, **options.env}
+    ours = [name for name in map(os.fsdecode, OURS_ALONE) if name in given]
+    return replace(options, env={**options.env, **dict.fromkeys(ours, "")}) if ours else options
 
 
 def agent_process(client: ClaudeSDKClient) -> int | None:

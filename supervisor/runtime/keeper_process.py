@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import NoReturn
 
-__all__ = ["below", "birth", "keep", "kill_below", "processes", "send"]
+__all__ = ["OURS_ALONE", "below", "birth", "keep", "kill_below", "processes", "send"]
 
 SHUTDOWN_SECONDS = 4.0
 """What a CLI may take that was told to end by SIGTERM. The SDK kills what it started after
@@ -45,8 +45,9 @@ POLL_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LONGEST_WAIT = 3600.0
-_OURS_ALONE = {b"", b"LUCID_STORE_KEY", b"LUCID_TOKEN"}
-"""Variables that the agent has no business with; an empty name is none."""
+OURS_ALONE = (b"LUCID_STORE", b"LUCID_STORE_KEY", b"LUCID_TOKEN")
+"""Variables that the agent has no business with: the address of the store may hold its
+database's password."""
 
 
 # The process table.
@@ -325,7 +326,8 @@ def _environment() -> dict[bytes, bytes]:
     except OSError:
         given = [b"%s=%s" % pair for pair in os.environb.items()]
     pairs = (variable.partition(b"=") for variable in given)
-    return {name: value for name, is_one, value in pairs if is_one and name not in _OURS_ALONE}
+    ours = {*OURS_ALONE, b""}  # an empty name is none
+    return {name: value for name, is_one, value in pairs if is_one and name not in ours}
 
 
 def _let_go_of_the_stdio() -> None:

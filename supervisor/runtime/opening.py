@@ -118,7 +118,7 @@ async def take_history(opening: Opening, supervision: Supervision) -> None:
     """Bring the resumed transcript's earlier entries into the store, where they are not
     there yet, and prime the detectors with all of them."""
     await supervision.prime(opening.sdk_session_id)
-    newer = _newer(await _history(opening), supervision.newest(opening.sdk_session_id))
+    newer = _newer(await _history(opening), supervision.progress.newest(opening.sdk_session_id))
     for part in _parts(newer):
         await supervision.take(opening.key, part, inherited=True)
 
@@ -127,7 +127,7 @@ async def take_last_words(opening: Opening, sdk_session_id: str, supervision: Su
     """Bring into the store what the local file of a transcript holds and the mirror of a
     process that is gone did not pass on."""
     path = local_transcript(opening.project_key, sdk_session_id, opening.options.env)
-    newest = supervision.newest(sdk_session_id)
+    newest = supervision.progress.newest(sdk_session_id)
     if newest is None or opening.options.session_store is not None or not path.exists():
         return
     key = SessionKey(project_key=opening.project_key, session_id=sdk_session_id)

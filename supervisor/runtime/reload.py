@@ -41,6 +41,8 @@ class StandingPolicy:
             self._loaded = await asyncio.to_thread(self._read)
         except PolicyError as error:
             _refused(error)
+        else:
+            METRICS.policy_reload_successful.set(1)
         return self._loaded
 
     def _read(self) -> Loaded:

@@ -13,14 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from claude_agent_sdk import (
     ClaudeAgentOptions,
     ClaudeSDKError,
     Message,
     ResultMessage,
-    project_key_for_directory,
 )
 
 from supervisor.core.feedback import addressed
@@ -29,10 +27,8 @@ from supervisor.core.resumption import going_on
 from supervisor.core.session import SessionState
 from supervisor.core.word import Heard, Word
 from supervisor.errors import Drained, LeaseLost, SupervisorError
-from supervisor.policy.load import Loaded, load_policy
+from supervisor.policy.load import Loaded
 from supervisor.policy.model import Policy
-from supervisor.policy.stored import restored_policy
-from supervisor.runtime import registry
 from supervisor.runtime.changes import switched
 from supervisor.runtime.client import SupervisedClient
 from supervisor.runtime.feed import user_message
@@ -40,19 +36,10 @@ from supervisor.runtime.hold import Hold
 from supervisor.runtime.opening import DRAINED
 from supervisor.runtime.stops import NOT_CHECKED
 from supervisor.runtime.submission import Submission
-from supervisor.settings import read_settings
 from supervisor.store.interface import SessionRow, Store
 from supervisor.telemetry.logs import bind_session
 
-__all__ = [
-    "OPEN",
-    "Finish",
-    "SessionEnded",
-    "SessionRun",
-    "chosen_policy",
-    "new_session",
-    "policy_of",
-]
+__all__ = ["OPEN", "Finish", "SessionEnded", "SessionRun"]
 
 log = logging.getLogger(__name__)
 
@@ -86,47 +73,6 @@ class Finish:
     def is_resumable(self) -> bool:
         """Whether it was left in the midst of its work, for another to go on with."""
         return self.state is SessionState.RUNNING
-
-
-def chosen_policy(source: Path | str | None) -> Policy:
-    """The policy of this file or name, else the settings'. Raises `PolicyError`."""
-    return load_policy(
-        source or read_settings().policy,
-        detectors=registry.detectors(),
-        actions=registry.actions(),
-    )
-
-
-async def new_session(
-    store: Store,
-    objective: str,
-    submission: Submission,
-    policy: Policy,
-    *,
-    cwd: Path | None,
-    state: SessionState,
-) -> SessionRow:
-    """Write a session down that is yet to begin, in `cwd` or here."""
-    return await store.create_session(
-        str(uuid4()),
-        project_key=project_key_for_directory(cwd),
-        objective=objective,
-        cwd=str(cwd or Path.cwd()),
-        policy=policy.model_dump_json(),
-        submission=submission.text,
-        state=state,
-    )
-
-
-def policy_of(session: SessionRow) -> Policy | None:
-    """The policy that the session ran under last; None where it never had one. Raises
-    `PolicyError` where it cannot be had here."""
-    if session.policy is None:
-        return None
-    name = f"the policy of session {session.session_id}"
-    return restored_policy(
-        session.policy, name, detectors=registry.detectors(), actions=registry.actions()
-    )
 
 
 class SessionRun:

@@ -81,7 +81,7 @@ class Stopping:
         if not decides_on_stops(self._supervision.policy):
             return None
         self._leave.clear()
-        await self._supervision.heard(said, CATCH_UP_SECONDS, anew=anew)
+        await self._supervision.progress.heard(said, CATCH_UP_SECONDS, anew=anew)
         while True:
             self._refusal = None
             decision = await self._supervision.stopping(transcript, said)

@@ -1,21 +1,28 @@
 """`Submission`: how a session's agent is to be run, kept with the session, so that any
-worker can run it."""
+worker can run it. Who only submits does not wait for the Agent SDK."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+from uuid import uuid4
 
 import msgspec
-from claude_agent_sdk import ClaudeAgentOptions, PermissionMode
-from claude_agent_sdk.types import SystemPromptPreset
 
+from supervisor.core.session import SessionState
 from supervisor.errors import SupervisorError
-from supervisor.store.interface import SessionRow
+from supervisor.ingest.project import project_key
+from supervisor.policy.model import Policy
+from supervisor.store.interface import SessionRow, Store
 
-__all__ = ["Submission"]
+if TYPE_CHECKING:
+    from claude_agent_sdk import ClaudeAgentOptions
+
+__all__ = ["Submission", "new_session"]
+
+PermissionMode = Literal["default", "acceptEdits", "plan", "bypassPermissions", "dontAsk", "auto"]
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -77,6 +84,9 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 f"the MCP configuration {self.mcp_config} is not on this host: put it there, or "
                 "name another with 'lucid resume --mcp-config'"
             )
+        from claude_agent_sdk import ClaudeAgentOptions
+        from claude_agent_sdk.types import SystemPromptPreset
+
         # The SDK's None is an agent without a system prompt; here it is Claude Code's own.
         own = SystemPromptPreset(type="preset", preset="claude_code")
         options = ClaudeAgentOptions(
@@ -91,3 +101,24 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.mcp_config is None:
             return options
         return replace(options, mcp_servers=Path(self.mcp_config))
+
+
+async def new_session(
+    store: Store,
+    objective: str,
+    submission: Submission,
+    policy: Policy,
+    *,
+    cwd: Path | None,
+    state: SessionState,
+) -> SessionRow:
+    """Write a session down that is yet to begin, in `cwd` or here."""
+    return await store.create_session(
+        str(uuid4()),
+        project_key=project_key(cwd),
+        objective=objective,
+        cwd=str(cwd or Path.cwd()),
+        policy=policy.model_dump_json(),
+        submission=submission.text,
+        state=state,
+    )

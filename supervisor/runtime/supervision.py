@@ -18,7 +18,6 @@ import msgspec
 from supervisor.core.action import ActionResult, Capability, Opinion
 from supervisor.core.checkpoint import Checkpoint
 from supervisor.core.decision import Choice, Decision
-from supervisor.core.digest import Digest
 from supervisor.core.entry import Entry
 from supervisor.core.intent import Intent
 from supervisor.core.interruption import Failure, Interruption
@@ -106,12 +105,15 @@ class Supervision:
             now=now,
             hand_over=hand_over,
         )
-        self._progress = Progress()
+        self.outcomes = self._ruling.outcomes
+        """What came of its actions so far."""
+        self.progress = Progress()
+        """How far its transcripts were read."""
         self._prompts = Prompts(session_id)
         self._opinions = policy.judge and SecondOpinion(
             policy.judge,
             would_act=lambda verdict: any(matches(rule, verdict) for rule in self.policy.rules),
-            read=lambda verdict: question_on(store, verdict, self._progress.turn_seq),
+            read=lambda verdict: question_on(store, verdict, self.progress.turn_seq),
             confirmed=self._confirmed,
             note=self.note,
         )
@@ -147,32 +149,12 @@ class Supervision:
     @property
     def outage_mark(self) -> str:
         """Where the model answered last: as long as it stays, an outage lasts."""
-        return f"after {self._progress.output_seq}"
-
-    @property
-    def rests(self) -> bool:
-        """Whether the main agent's last turn has come to its end."""
-        return self._progress.rests
+        return f"after {self.progress.output_seq}"
 
     def ends_with(self, verdict: Verdict) -> bool:
         """Whether a verdict is about the words with which the main agent ends its turn."""
-        last = self._progress.output_seq
-        return self.rests and verdict.agent_id is None and verdict.seq >= last
-
-    @property
-    def digest(self) -> Digest:
-        """What the agent was asked, has done and has tried."""
-        return self._progress.digest
-
-    @property
-    def compactions(self) -> int:
-        """Compactions of the main agent's context so far."""
-        return self._progress.compactions
-
-    @property
-    def summary(self) -> str:
-        """What the newest of them left in its context."""
-        return self._progress.summary
+        last = self.progress.output_seq
+        return self.progress.rests and verdict.agent_id is None and verdict.seq >= last
 
     @property
     def last_prompt(self) -> dict[str, Any] | None:
@@ -191,10 +173,6 @@ class Supervision:
             return "the agent finished with a failure unresolved"
         return self._stops.unchecked
 
-    def is_watching(self, agent_id: str | None) -> bool:
-        """Whether an action on this agent waits for its outcome."""
-        return self._ruling.outcomes.is_open(agent_id)
-
     def checkpoint_before(self, verdict: Verdict) -> Checkpoint | None:
         """The last checkpoint before the verdict's onset, in the same transcript."""
         checkpoints = self._judge.checkpoints(verdict.transcript, verdict.agent_id)
@@ -204,10 +182,6 @@ class Supervision:
         """The last checkpoint of a transcript's main agent before the entry `before`."""
         checkpoints = self._judge.checkpoints(transcript)
         return checkpoints.before(before) if checkpoints else None
-
-    def newest(self, transcript: str) -> str | None:
-        """The uuid of the newest entry taken of a main transcript."""
-        return self._progress.newest(transcript)
 
     def last_checkpoint(self, transcript: str) -> Checkpoint | None:
         """The newest checkpoint of a transcript's main agent."""
@@ -254,6 +228,12 @@ class Supervision:
             for entry in stored:
                 await self._observe(entry)
 
+    async def judge(self, stored: Iterable[StoredEntry]) -> None:
+        """Judge entries that were stored for it by somebody else, and are its next."""
+        async with self._lock:
+            for entry in stored:
+                await self._observe(entry)
+
     async def prime(self, sdk_session_id: str, judged_to: int | None = None) -> None:
         """Bring a session that is in the store already back to mind: what was done so
         far, and the detectors' state in the given transcript. Entries behind `judged_to`,
@@ -267,13 +247,13 @@ class Supervision:
                 continue
             self.seq = stored.seq
             if stored.transcript == sdk_session_id:
-                self._progress.note_line(stored)
+                self.progress.note_line(stored)
                 judged = self._judge.observe(msgspec.structs.replace(stored, inherited=True))
                 self.bearings.take(stored, judged.entries)
                 if not stored.subpath:
                     gaps.take(stored.uuid, judged.entries)
                 for entry in judged.entries:
-                    self._progress.note(entry, inherited=stored.inherited)
+                    self.progress.note(entry, inherited=stored.inherited)
         self.gaps = gaps.found()
         await self._ruling.give_up(left_open, self.seq)
         for stored in behind:
@@ -318,7 +298,7 @@ class Supervision:
             self.session_id,
             transcript,
             failure,
-            turn_seq=self._progress.turn_seq,
+            turn_seq=self.progress.turn_seq,
             sent=self._prompts.sent,
         )
 
@@ -329,7 +309,7 @@ class Supervision:
         One that a person insists on going on with is gone on with, if a machine may.
         Returns None where the decision could not be recorded: nothing is done then."""
         async with self._lock:
-            await self._ruling.settle(self._ruling.outcomes.interrupted(self.seq, self._now()))
+            await self._ruling.settle(self.outcomes.interrupted(self.seq, self._now()))
             verdict = verdict_on(
                 interruption,
                 session_id=self.session_id,
@@ -347,7 +327,7 @@ class Supervision:
         done then."""
         async with self._lock:
             verdict = self._stops.verdict(
-                self.session_id, transcript, seq=self.seq, onset=self._progress.turn_seq, said=said
+                self.session_id, transcript, seq=self.seq, onset=self.progress.turn_seq, said=said
             )
             return await self._ruling.rule_on_stop(verdict)
 
@@ -361,13 +341,8 @@ class Supervision:
         if not self._opinions:
             raise ActionError("the session began under a policy without a judge")
         return await ask_about_work(
-            self._opinions, self._store, self.digest, decision.verdict, question
+            self._opinions, self._store, self.progress.digest, decision.verdict, question
         )
-
-    async def heard(self, said: str, within: float, *, anew: bool = False) -> bool:
-        """Wait until the transcript holds the main agent's last words, at most `within`
-        seconds; returns whether it does."""
-        return await self._progress.heard(said, within, anew=anew)
 
     def dismiss(self, agent_id: str) -> None:
         """A subagent was stopped."""
@@ -375,7 +350,7 @@ class Supervision:
 
     def resumed(self, decision: Decision) -> None:
         """The interrupted turn goes on from here."""
-        self._ruling.outcomes.resumed(decision, self.seq)
+        self.outcomes.resumed(decision, self.seq)
 
     async def tick(self) -> None:
         """Tell the detectors the time: silence is a symptom too."""
@@ -384,32 +359,11 @@ class Supervision:
             await self._journal.report(judged.troubles)
             await self._ruling.rule_on(judged.verdicts)
 
-    async def caught_up(self, call_id: str, within: float) -> bool:
-        """Wait until the transcript has been read up to this tool call, at most `within`
-        seconds; returns whether it has."""
-        return await self._progress.caught_up(call_id, within)
-
-    def queued(self, decision: Decision) -> None:
-        """A decision's text waits for a tool boundary."""
-        self._ruling.outcomes.queued(decision)
-
-    def is_pending(self, decision: Decision) -> bool:
-        """Whether a decision's action is still to be judged, and so worth showing."""
-        return self._ruling.outcomes.is_pending(decision)
-
-    def shown(self, decision: Decision, call_id: str) -> None:
-        """A decision's text will be read beside the result of this tool call."""
-        self._ruling.outcomes.shown(decision, call_id)
-
-    def acted(self, decision: Decision, did: str) -> None:
-        """An action was carried out; whether it helped is yet to be seen."""
-        self._ruling.outcomes.acted(decision, did)
-
     async def carried_out(self, decision: Decision, result: ActionResult) -> None:
         """An action was carried out. Whether it helped is yet to be seen, unless it says so."""
-        self._ruling.outcomes.acted(decision, result.detail)
+        self.outcomes.acted(decision, result.detail)
         if result.at_once or decision.verdict.failure_mode is FailureMode.STOP:
-            self._ruling.outcomes.took_effect(decision, self.seq)
+            self.outcomes.took_effect(decision, self.seq)
         if result.status is not None:
             async with self._lock:
                 await self._ruling.turned_out(decision, result.status, self.seq, result.detail)
@@ -473,7 +427,7 @@ class Supervision:
         the agent has been told something since: what it is about may be left behind."""
         async with self._lock:
             acted = self._ruling.history.last_of_agent(verdict.agent_id)
-            prompted = verdict.agent_id is None and self._progress.turn_seq > verdict.seq
+            prompted = verdict.agent_id is None and self.progress.turn_seq > verdict.seq
             if prompted or (acted is not None and acted.decision.seq >= verdict.seq):
                 return False
             return await self._ruling.rule_on([verdict])
@@ -487,11 +441,11 @@ class Supervision:
         judged = self._judge.observe(stored)
         METRICS.judging_duration.observe(time.perf_counter() - began)
         self.seq = stored.seq
-        self._progress.note_line(stored)
+        self.progress.note_line(stored)
         now = self._now()
         settled: list[Outcome] = []
         for entry in judged.entries:
-            settled.extend(self._ruling.outcomes.observe(entry, now))
+            settled.extend(self.outcomes.observe(entry, now))
             await self._notice(entry, now)
         self.bearings.take(stored, judged.entries)
         if not stored.inherited:
@@ -505,8 +459,8 @@ class Supervision:
         await self._ruling.rule_on([one for one in found if one.id not in self._decided_on])
 
     async def _notice(self, entry: Entry, now: datetime) -> None:
-        self._progress.note(entry, inherited=entry.inherited)
-        self._progress.announce(entry)
+        self.progress.note(entry, inherited=entry.inherited)
+        self.progress.announce(entry)
         if self.objective is None and (objective := objective_in([entry])):
             self.objective = objective
             await self._journal.objective(objective)

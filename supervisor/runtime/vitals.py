@@ -45,13 +45,15 @@ def window_of(policy: Policy) -> int | None:
 class VitalSigns(Vitals):
     """Of one session. Each entry costs O(1)."""
 
-    __slots__ = ("_left", "window")
+    __slots__ = ("_held", "_left", "window")
 
     def __init__(self, window: int | None = None) -> None:
         super().__init__()
         self.window = window
         """Tokens that fit into the main agent's context; None: as `_WINDOWS` says."""
         self._left: dict[FailureMode, int] = {}
+        self._held: dict[FailureMode, float] = {}
+        """What failed when the turn was interrupted: it counts again where Lucid goes on."""
 
     def entry(self, entry: Entry, now: datetime) -> None:
         """Take the next entry that is the session's own."""
@@ -80,8 +82,11 @@ class VitalSigns(Vitals):
             self.state = SessionState.RUNNING
         if prompt.origin is Origin.USER:
             self._healed()
+        elif prompt.origin is Origin.LUCID:
+            self.failing, self._held = self.failing | self._held, {}
         if prompt.text.startswith(_INTERRUPTED):
             self.turn_is_open = False
+            self.failing, self._held = {}, self.failing | self._held
 
     def _fill(self, used: int) -> None:
         window = self.window or next((size for size in _WINDOWS if size >= used), used)
@@ -94,6 +99,8 @@ class VitalSigns(Vitals):
         self.state = state
         if state is not SessionState.RUNNING:
             self.turn_is_open = False
+        if state in (SessionState.PAUSED, SessionState.ABORTED):
+            self._healed()
 
     def decided(self, decision: Decision) -> None:
         """A failure that some rule is about was found."""
@@ -106,19 +113,22 @@ class VitalSigns(Vitals):
     def settled(self, outcome: Outcome) -> None:
         """It is known whether an action helped."""
         if outcome.status is OutcomeStatus.CLEARED:
-            self.failing.pop(outcome.failure_mode, None)
-            self._left.pop(outcome.failure_mode, None)
+            self._drop(outcome.failure_mode)
 
     def _got_on(self) -> None:
         for mode, left in list(self._left.items()):
             if left > 1:
                 self._left[mode] = left - 1
             else:
-                del self._left[mode], self.failing[mode]
+                self._drop(mode)
+
+    def _drop(self, mode: FailureMode) -> None:
+        for kept in (self.failing, self._held, self._left):
+            kept.pop(mode, None)
 
     def _healed(self) -> None:
-        self.failing.clear()
-        self._left.clear()
+        for kept in (self.failing, self._held, self._left):
+            kept.clear()
 
 
 class Waste:

@@ -12,6 +12,7 @@ import random
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from claude_agent_sdk import ClaudeSDKError
 
@@ -24,20 +25,18 @@ from supervisor.errors import (
     SupervisorError,
     TranscriptError,
 )
+from supervisor.metrics import METRICS
 from supervisor.runtime.hold import Hold
+from supervisor.runtime.policies import policy_of
 from supervisor.runtime.reload import StandingPolicy
-from supervisor.runtime.runner import OPEN, Finish, SessionEnded, SessionRun, policy_of
+from supervisor.runtime.runner import OPEN, Finish, SessionEnded, SessionRun
 from supervisor.runtime.submission import Submission
 from supervisor.settings import read_settings
 from supervisor.store.interface import SessionRow, Store
 
-__all__ = ["LOOK_EVERY", "Worker", "poll"]
+__all__ = ["Worker", "poll"]
 
 log = logging.getLogger(__name__)
-
-LOOK_EVERY = timedelta(seconds=1)
-"""How often the store is asked for sessions to take, give or take a half, so that many
-workers do not ask in step."""
 
 _AFTER_A_FAILURE = timedelta(seconds=5)
 """How long a store that failed is left in peace."""
@@ -50,6 +49,10 @@ session that kills its worker would otherwise kill one after the other."""
 
 class Worker:
     """Runs sessions of one store in this process."""
+
+    LOOK_EVERY: ClassVar[timedelta] = timedelta(seconds=1)
+    """How often the store is asked for sessions to take, give or take a half, so that many
+    workers do not ask in step."""
 
     def __init__(
         self,
@@ -228,7 +231,7 @@ async def poll(worker: Worker, *, concurrency: int, until_idle: bool = False) ->
                 tasks.add(asyncio.create_task(worker.take(row.session_id)))
             if until_idle and not tasks:
                 return
-            await worker.pause(LOOK_EVERY, *tasks)
+            await worker.pause(worker.LOOK_EVERY, *tasks)
             tasks = {task for task in tasks if not task.done()}
         await asyncio.gather(*tasks)
     finally:
@@ -241,6 +244,7 @@ async def _candidates(worker: Worker) -> list[SessionRow]:
     try:
         return await worker.candidates()
     except StoreError as error:
+        METRICS.store_errors.labels("look").inc()
         log.error("no session can be taken: %s", error)
         await worker.pause(_AFTER_A_FAILURE)
         return []

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
-import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from supervisor.core.decision import Decision
+from supervisor.core.outcome import Outcome
+from supervisor.core.verdict import Verdict
 from supervisor.errors import HookError
 from supervisor.service import schema
 from supervisor.service.body import body_of
-from supervisor.service.paging import Place, after_number, limit_of, part_of, place_of
+from supervisor.service.paging import (
+    Place,
+    after_number,
+    cursor_of,
+    limit_of,
+    place_of,
+    position_of,
+)
 from supervisor.service.problem import Refused, answer
 from supervisor.service.service import Service
 from supervisor.sidecar.hook import LARGEST_BODY, read_hook
-from supervisor.store.interface import SessionRow, StoredEntry
+from supervisor.store.interface import Incident, Listed, SessionRow, StoredEntry
 
 __all__ = [
     "decisions",
@@ -134,34 +143,30 @@ async def _entries(
 
 async def verdicts(service: Service, request: Request) -> Response:
     """What detectors found in a session."""
-    return await _recorded(service, request, service.store.verdicts)
+    return await _recorded(service, request, Verdict)
 
 
 async def decisions(service: Service, request: Request) -> Response:
     """What the policy chose."""
-    return await _recorded(service, request, service.store.decisions)
+    return await _recorded(service, request, Decision)
 
 
 async def outcomes(service: Service, request: Request) -> Response:
     """What came of it."""
-    return await _recorded(service, request, service.store.outcomes)
+    return await _recorded(service, request, Outcome)
 
 
 async def incidents(service: Service, request: Request) -> Response:
     """What went wrong on Lucid's side."""
-    return await _recorded(service, request, service.store.incidents)
+    return await _recorded(service, request, Incident)
 
 
-async def _recorded(
-    service: Service,
-    request: Request,
-    read: Callable[[str], Awaitable[Sequence[msgspec.Struct]]],
-) -> Response:
-    part_of((), request)  # refuse before reading
+async def _recorded(service: Service, request: Request, kind: type[Listed]) -> Response:
+    limit, after = limit_of(request), position_of(request)
     row = await _row(service, request)
-    part, cursor = part_of(await read(row.session_id), request)
-    items = await asyncio.to_thread(service.leaving.values, part)
-    return answer(schema.Page(items=items, next=cursor))
+    part = await service.store.recorded(kind, row.session_id, after=after, limit=limit)
+    items = await asyncio.to_thread(service.leaving.values, part.items)
+    return answer(schema.Page(items=items, next=cursor_of(part.end)))
 
 
 async def events(service: Service, request: Request) -> Response:

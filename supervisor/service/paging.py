@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
 
 from supervisor.service.problem import Refused
+from supervisor.store.parts import START, Position
 
-__all__ = ["DEFAULT_LIMIT", "MOST", "Place", "after_number", "limit_of", "part_of", "place_of"]
+__all__ = [
+    "DEFAULT_LIMIT",
+    "MOST",
+    "Place",
+    "after_number",
+    "cursor_of",
+    "limit_of",
+    "place_of",
+    "position_of",
+]
 
 DEFAULT_LIMIT = 100
 MOST = 1_000
 """Items of a page."""
 
 _LARGEST = 2**53 - 1
-Item = TypeVar("Item")
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -72,12 +79,20 @@ def place_of(request: Request) -> Place | None:
     return place
 
 
-def part_of(items: Sequence[Item], request: Request) -> tuple[Sequence[Item], str | None]:
-    """The items that are asked for, and the next cursor. A cursor counts items: one that
-    was put in before it makes the next page begin with an item again, and none is missed."""
-    start, limit = after_number(request), limit_of(request)
-    end = start + limit
-    return items[start:end], str(end) if end < len(items) else None
+def cursor_of(end: Position | None) -> str | None:
+    """The cursor with which a list goes on behind a part's end."""
+    return None if end is None else f"{end.seq}-{end.number}"
+
+
+def position_of(request: Request) -> Position:
+    """Where the last part of a list ended. Raises `Refused`."""
+    text = request.query_params.get("cursor")
+    if text is None:
+        return START
+    seq, number = map(_number, (text.partition("-")[0], text.partition("-")[2]))
+    if seq is None or number is None:
+        raise _no_cursor()
+    return Position(seq, number)
 
 
 def _number(text: str) -> int | None:

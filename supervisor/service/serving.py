@@ -7,12 +7,15 @@ import contextlib
 import logging
 import resource
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from supervisor.service.address import Address
+from supervisor.service.heads import Connection, Heads
 
 __all__ = ["allow_connections", "served"]
 
@@ -22,6 +25,8 @@ and a sidecar follows a thousand and more."""
 _TO_FINISH_SECONDS = 2
 """For requests that are under way at the end."""
 _LARGEST_HEADERS = 64 * 1024
+_TICKS_TO_A_LOOK = 10
+"""At connections that owe the head of a request: a second's."""
 _IDLE_SECONDS = 75
 """A connection is kept that long between requests: an agent's tool calls are often further
 apart than uvicorn's 5 s, and a hook must not meet a connection that is just being closed."""
@@ -39,11 +44,23 @@ def allow_connections() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the process, which has more to end than this."""
+    """Leaves signals to the process, which has more to end than this, and waits for no head
+    of a request for ever."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._heads = Heads()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; returns whether to end."""
+        if counter % _TICKS_TO_A_LOOK == 0:
+            connections = cast("set[Connection]", self.server_state.connections)
+            self._heads.look(connections, time.monotonic())
+        return await super().on_tick(counter)
 
 
 @contextlib.asynccontextmanager

@@ -165,7 +165,7 @@ class HookControl:
     async def deny_calls(self, decision: Decision, denial: Denial) -> None:
         """Deny these calls from now on."""
         self.gate.denials.add(decision, denial)
-        self._of.queued(decision)
+        self._of.outcomes.queued(decision)
 
     async def refuse_stop(self, decision: Decision, text: str) -> None:
         """Keep the agent at work."""
@@ -200,7 +200,7 @@ class HookControl:
 
     def digest(self) -> Digest:
         """What the agent was asked, has done and has tried."""
-        return self._of.digest
+        return self._of.progress.digest
 
     def report(self, source: str, problem: str) -> None:
         """Record an incident."""

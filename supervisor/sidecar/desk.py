@@ -24,6 +24,7 @@ from supervisor.core.text import one_line
 from supervisor.errors import StoreError
 from supervisor.metrics import METRICS, HookResult
 from supervisor.runtime.supervision import Supervision
+from supervisor.sidecar.announced import Announced
 from supervisor.sidecar.control import HookControl
 from supervisor.sidecar.gate import Answer
 from supervisor.sidecar.hook import Hook
@@ -77,6 +78,9 @@ class Following(Protocol):
     async def session_for(self, hook: Hook) -> Followed | None:
         """The session, or None where this sidecar does not (or may not) follow it."""
 
+    def expects(self, hook: Hook) -> bool:
+        """Whether the hook's session would be followed, if only its transcript were there."""
+
 
 class Desk:
     """Answers hooks. Never raises for a hook that `read_hook` let pass: what fails here is
@@ -84,6 +88,7 @@ class Desk:
 
     def __init__(self, sidecar: Following) -> None:
         self._sidecar = sidecar
+        self._announced = Announced(sidecar.expects, self._begun)
         self._given: OrderedDict[tuple[str | None, ...], asyncio.Future[Answer]] = OrderedDict()
         self._moments: Mapping[str, Callable[[Followed, Hook, float], Awaitable[Answer]]] = {
             "PreToolUse": self._before,
@@ -108,6 +113,10 @@ class Desk:
         try:
             async with asyncio.timeout(until - time.monotonic()):
                 session = await self._sidecar.session_for(hook)
+                if session is None and self._announces(hook):
+                    return HookResult.QUIET, {}
+                if session is None and await self._announced.has_begun(hook, CATCH_UP_SECONDS):
+                    session = await self._sidecar.session_for(hook)
                 if session is None:
                     return HookResult.UNKNOWN_SESSION, {}
                 return await self._at(session, hook, until)
@@ -120,6 +129,23 @@ class Desk:
         except Exception:  # whatever fails here stops no agent
             log.exception("session %s: %s could not be answered", hook.session_id, hook.event)
             return HookResult.FAILED, {}
+
+    def _announces(self, hook: Hook) -> bool:
+        """Whether it is the first prompt of a session, whose transcript the CLI writes behind
+        it. Only that makes the session: a hook may be anybody's."""
+        if hook.event != "UserPromptSubmit" or not self._sidecar.expects(hook):
+            return False
+        self._announced.add(hook)
+        return True
+
+    async def _begun(self, hook: Hook) -> None:
+        """The transcript is there behind its first prompt: the agent can be reached from here
+        on, as if the prompt had come now."""
+        session = await self._sidecar.session_for(hook)
+        if session is not None:
+            session.control.reached(hook.cwd)
+            await session.read_now()
+            await _at_work(session, hook)
 
     async def _at(self, session: Followed, hook: Hook, until: float) -> tuple[HookResult, Answer]:
         session.control.reached(hook.cwd)
@@ -142,7 +168,7 @@ class Desk:
         which = hook.tool_use_id or hook.prompt_id
         if hook.event == "Stop":
             said = hook.last_assistant_message or ""
-            await _read_until(session, session.supervision.heard(said, LAST_WORDS_SECONDS))
+            await _read_until(session, session.supervision.progress.heard(said, LAST_WORDS_SECONDS))
             which = await self._last_output(session, hook)
         return (hook.session_id, hook.event, hook.agent_id, which) if which else None
 
@@ -180,8 +206,8 @@ class Desk:
     async def _before(self, session: Followed, hook: Hook, until: float) -> Answer:
         await _at_work(session, hook)
         supervision = session.supervision
-        if supervision.is_watching(hook.agent_id):
-            caught_up = supervision.caught_up(hook.tool_use_id, CATCH_UP_SECONDS)
+        if supervision.outcomes.is_open(hook.agent_id):
+            caught_up = supervision.progress.caught_up(hook.tool_use_id, CATCH_UP_SECONDS)
             await _read_until(session, caught_up)
             await asyncio.sleep(0)
         intent = Intent(

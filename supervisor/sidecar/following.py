@@ -19,8 +19,10 @@ from supervisor.policy.model import Policy
 from supervisor.policy.situation import Record
 from supervisor.runtime.hold import Hold
 from supervisor.sidecar.folder_lease import FolderLeases
+from supervisor.sidecar.ground import Ground
 from supervisor.sidecar.offsets import FollowedFile
-from supervisor.sidecar.sessions import FollowedSession, Ground
+from supervisor.sidecar.reading import Reading
+from supervisor.sidecar.sessions import FollowedSession
 from supervisor.sidecar.watching import SUFFIX, Stamp, Watch, Watching
 from supervisor.store.folders import FileMark
 
@@ -30,7 +32,10 @@ log = logging.getLogger(__name__)
 
 SILENT_SECONDS = 30 * 60.0
 """A session that is silent for so long is taken to have ended, until it goes on: longer than a
-model thinks and most tools run."""
+model thinks."""
+_IN_A_TURN = 4
+"""Times as long in the midst of a turn: a tool may run for hours, and that it hangs is to be
+found and told before."""
 MOST_SESSIONS = 4_000
 """In memory, of one folder; then those that are silent for longest are put down."""
 _BEAT_SECONDS = 1.0
@@ -77,6 +82,7 @@ class Following:
         self._away = ""
         self._hold: Hold | None = None
         self._watching: Watching | None = None
+        self._reading = Reading(ground.store)
         self._files: dict[Path, FollowedFile] = {}
         self._marks: dict[str, FileMark] = {}
         self._unkept: dict[str, FileMark] = {}
@@ -185,7 +191,10 @@ class Following:
         self._remember(await self._store.marks(self._name))
         self._watching = watching = Watching(self.root, self._watch)
         watching.suspect(*self._worth_reading(await watching.first()))
-        tasks = [asyncio.create_task(watching.run()), asyncio.create_task(self._tend())]
+        at_once = (watching.run(), self._reading.run(), self._tend())
+        tasks = [asyncio.create_task(work) for work in at_once]
+        for task in tasks:  # without one of them it is begun anew
+            task.add_done_callback(lambda _: watching.stop())
         self._say("")
         log.info("%s is followed", self.root)
         try:
@@ -285,7 +294,12 @@ class Following:
         session = self.sessions.get(sdk_session_id)
         if session is None or session.is_over:
             session = self.sessions[sdk_session_id] = FollowedSession(
-                sdk_session_id, project_key, self._ground, taken=self._taken, failed=self._failed
+                sdk_session_id,
+                project_key,
+                self._ground,
+                soon=self._reading.soon,
+                taken=self._taken,
+                failed=self._failed,
             )
         return session
 
@@ -392,14 +406,18 @@ class Following:
         for session in [one for one in self.sessions.values() if one.is_over]:
             await self._put_down(session)
         by_silence = sorted(self._ours(), key=lambda session: session.heard_at)
-        latest = time.monotonic() - self._silent
-        ended = (self._end(session) for session in by_silence if session.heard_at < latest)
+        now = time.monotonic()
+        ended = (self._end(one) for one in by_silence if now - one.heard_at > self._patience(one))
         await asyncio.gather(*ended)
         for session in by_silence[: max(0, len(by_silence) - MOST_SESSIONS)]:
             await self._put_down(session)
 
+    def _patience(self, session: FollowedSession) -> float:
+        """For how many seconds a session may be silent."""
+        return self._silent if session.supervision.progress.rests else self._silent * _IN_A_TURN
+
     async def _end(self, session: FollowedSession) -> None:
-        await session.ended(f"silent for {self._silent / 60:g} minutes")
+        await session.ended(f"silent for {self._patience(session) / 60:g} minutes")
         await self._put_down(session)
 
     async def _put_down(self, session: FollowedSession) -> None:

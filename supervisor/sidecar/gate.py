@@ -53,12 +53,12 @@ class Gate:
         self._demands: dict[str | None, list[_Demand]] = {}
         self.beside = Beside(supervision)
         """What is read beside the next tool result."""
-        self.denials = Denials(supervision.is_pending, supervision.shown)
+        self.denials = Denials(supervision.outcomes.is_pending, supervision.outcomes.shown)
 
     async def correct(self, decision: Decision, text: str) -> None:
         """Have `text` read in place of the next call of the verdict's agent, which does not
         run; returns once it is. Raises `Forestalled` where the turn ends first."""
-        self._supervision.queued(decision)
+        self._supervision.outcomes.queued(decision)
         await self._demand(decision, text, ends=False)
 
     async def end(self, decision: Decision, reason: str) -> None:
@@ -77,7 +77,7 @@ class Gate:
             demand.met.set_result(None)
             return {**denied(demand.text), **ending(demand.text)}
         if (demand := self._next(intent.agent_id, ends=False)) is not None:
-            self._supervision.shown(demand.decision, intent.call_id)
+            self._supervision.outcomes.shown(demand.decision, intent.call_id)
             demand.met.set_result(None)
             return cast("Answer", denied(demand.text))
         if (reason := self.denials.reason(intent)) is not None:

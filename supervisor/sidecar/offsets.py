@@ -17,6 +17,7 @@ from claude_agent_sdk import SessionKey
 from supervisor.errors import TranscriptError
 from supervisor.ingest.discover import Source, source_of
 from supervisor.ingest.lines import Fault, Line, LineFile, Place
+from supervisor.store.codec import identify
 from supervisor.store.folders import FileMark
 
 __all__ = ["FollowedFile", "Part"]
@@ -34,9 +35,14 @@ class _Stamped(msgspec.Struct):
     timestamp: datetime | None = None
 
 
+class _Cwd(msgspec.Struct):
+    cwd: str | None = None
+
+
 _SESSION_ID = re.compile(r"[\w.-]{1,200}")
 """One that any database takes, and that names no path."""
 _STAMPED = msgspec.json.Decoder(_Stamped)
+_CWD = msgspec.json.Decoder(_Cwd)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -48,6 +54,29 @@ class Part(msgspec.Struct, frozen=True):
     """They are history: known, and not judged."""
     place: Place
     """Behind them."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its lines."""
+        return sum(len(line.raw) for line in self.lines)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the agent was at work when it wrote the first line that says so."""
+        for line in self.lines:
+            try:
+                cwd = _CWD.decode(line.raw).cwd
+            except (ValueError, RecursionError):
+                continue
+            if cwd is not None and Path(cwd).is_absolute() and "\0" not in cwd:
+                return Path(cwd)
+        return None
+
+    @property
+    def origin(self) -> str | None:
+        """The SDK session id that the first copied line was copied from."""
+        forks = (identify(line.raw).forked_from for line in self.lines)
+        return next((fork.session_id for fork in forks if fork is not None), None)
 
 
 class FollowedFile:
@@ -84,6 +113,11 @@ class FollowedFile:
         except OSError:
             return True
         return size - taken <= _NEAR_BYTES
+
+    @property
+    def has_much(self) -> bool:
+        """Whether more is known to be there than the part that was given last."""
+        return len(self._parts) > 1 or not self._lines.is_read_out
 
     @property
     def key(self) -> SessionKey:

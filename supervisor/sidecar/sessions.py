@@ -5,70 +5,44 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-import msgspec
+from anyio import Semaphore, WouldBlock
 
 from supervisor.core.session import SessionState
 from supervisor.errors import StoreError, TranscriptError
+from supervisor.ingest.lines import Fault
 from supervisor.metrics import METRICS
-from supervisor.policy.model import Policy
-from supervisor.policy.situation import Record
-from supervisor.runtime.account import Event
-from supervisor.runtime.bearings import chooses
-from supervisor.runtime.escalation import told_before
 from supervisor.runtime.supervision import Supervision
 from supervisor.sidecar.control import HookControl
+from supervisor.sidecar.ground import Ground
 from supervisor.sidecar.offsets import FollowedFile, Part
-from supervisor.store.codec import identify
-from supervisor.store.interface import SessionRow, Store
+from supervisor.store.interface import SessionRow, StoredEntry
 
-__all__ = ["FollowedSession", "Ground"]
+__all__ = ["FollowedSession", "Pending"]
 
 log = logging.getLogger(__name__)
-
-
-_COMING = 8
-"""Sessions whose past is in memory at the same time, in parts of some megabytes each."""
-
-
-@dataclass
-class Ground:
-    """What the sessions of one folder have in common."""
-
-    store: Store
-    policy: Policy
-    labels: Mapping[str, str]
-    tell: Callable[[Event], None]
-    now: Callable[[], datetime]
-    record: Record
-    """How often each action helped; see `Bearings.know`."""
-    followed_at: datetime
-    """When the folder was first followed, or little before, for clocks differ."""
-    judged: dict[str, int] = field(default_factory=dict)
-    """The newest entry that was judged of each session, by Lucid's id."""
-    coming: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_COMING))
-    """Held by a session whose past is read: when a sidecar begins, that may be all of them."""
 
 
 _STOPPED = frozenset({SessionState.ABORTED, SessionState.PAUSED})
 
 
-class _Cwd(msgspec.Struct):
-    cwd: str | None = None
+class Pending(NamedTuple):
+    """What was read of a session's file, and is neither stored nor judged yet."""
 
-
-_CWD = msgspec.json.Decoder(_Cwd)
+    session: FollowedSession
+    file: FollowedFile
+    part: Part
 
 
 class FollowedSession:
     """A session's files, and its supervision as long as it is in memory.
 
-    It is `open` once it has a supervision, and `over` once it was put down. Its files are
-    read by one task at a time, which is there as long as something waits to be read.
+    It is `open` once it has a supervision, and `over` once it was put down. What one of its
+    files has is read in two ways, one at a time: a part of it in a round with those of other
+    sessions (`read_part`, `took`), or all of it by the session itself.
     """
 
     session_id: str
@@ -82,11 +56,13 @@ class FollowedSession:
         project_key: str,
         ground: Ground,
         *,
+        soon: Callable[[FollowedSession], None],
         taken: Callable[[FollowedFile], None],
         failed: Callable[[StoreError], None],
     ) -> None:
-        """`taken` hears of each part of a file that is stored and judged, `failed` of a store
-        that cannot be used: what was to be stored waits for `go_on` then."""
+        """`soon` is to have `read_part` called; it returns at once. `taken` hears of each part
+        of a file that is stored and judged, `failed` of a store that cannot be used: what was
+        to be stored waits for `go_on` then."""
         self.sdk_session_id = sdk_session_id
         self.is_open = False
         self.is_elsewhere = False
@@ -97,6 +73,7 @@ class FollowedSession:
         self.files: dict[Path, FollowedFile] = {}
         self._project_key = project_key
         self._ground = ground
+        self._soon = soon
         self._taken = taken
         self._failed = failed
         self._is_at_work = False
@@ -104,8 +81,10 @@ class FollowedSession:
         self._waiting: set[Path] = set()
         self._working: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._lock = asyncio.Lock()
+        self._held = Semaphore(1, max_value=1, fast_acquire=True)
+        """By whoever reads its files, or has it come or go."""
         self._has_caught_up = False
+        self._has_much = False
 
     # Reading
 
@@ -119,9 +98,58 @@ class FollowedSession:
         self.go_on()
 
     def go_on(self) -> None:
-        """Read what waits to be read, if there is anything."""
-        if self._waiting and (self._working is None or self._working.done()):
-            self._working = asyncio.create_task(self._work())
+        """Have what waits to be read be read, if there is anything."""
+        if self._waiting and not self.is_over:
+            self._soon(self)
+
+    def read_part(self) -> Pending | None:
+        """Read a part of what waits, and hold the session until it `took` it. Returns None
+        where nothing is there, and where others read it, or it has to do so by itself."""
+        try:
+            self._held.acquire_nowait()
+        except WouldBlock:
+            return None  # whoever holds it has it go on
+        found = None
+        try:
+            found = self._next_of_round()
+        except TranscriptError:
+            self._read_by_itself()
+        except Exception as error:  # noqa: BLE001 - told, and tried again
+            self._has_failed(error)
+        finally:
+            if found is None:
+                self._held.release()
+        return found
+
+    def _next_of_round(self) -> Pending | None:
+        if self._has_much or not (self.is_open and self._is_at_work):
+            self._read_by_itself()
+            return None
+        for path in self._in_order():
+            file = self.files[path]
+            part = file.next_part()
+            self._waiting.discard(path)
+            if part is not None:
+                self._has_much = file.has_much
+                return Pending(self, file, part)
+        return None
+
+    async def took(self, pending: Pending, stored: list[StoredEntry] | Exception) -> None:
+        """What was read is stored, or could not be: judge it, and let go of the session."""
+        try:
+            if isinstance(stored, Exception):
+                raise stored
+            for fault in pending.part.faults:
+                await self._note_fault(pending.file, fault)
+            await self.supervision.judge(stored)
+            self._has_taken(pending.file)
+        except Exception as error:  # noqa: BLE001 - told, and tried again
+            self._waiting.add(pending.file.path)
+            self._has_failed(error)
+        else:
+            self.go_on()
+        finally:
+            self._held.release()
 
     async def settled(self) -> None:
         """Return once nothing is being read."""
@@ -136,6 +164,8 @@ class FollowedSession:
             await self._read_waiting()
         except StoreError as error:
             self._failed(error)
+        else:
+            self.go_on()
 
     async def catch_up(self) -> None:
         """Before its agent is first reached, read what it wrote meanwhile. What it did by
@@ -144,20 +174,28 @@ class FollowedSession:
             await self.read_now()
             self._has_caught_up = True
 
+    def _read_by_itself(self) -> None:
+        if self._waiting and (self._working is None or self._working.done()):
+            self._working = asyncio.create_task(self._work())
+
     async def _work(self) -> None:
         try:
             while self._waiting and not self.is_over:
                 await self._read_waiting()
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - told, and tried again
+            self._has_failed(error)
+
+    def _has_failed(self, error: Exception) -> None:
+        """What waits to be read does so until `go_on`, when it is tried again."""
+        if isinstance(error, StoreError):
             self._failed(error)
-        except Exception:  # it is tried again, as what a store would not take
-            log.exception("session %s: its files cannot be read on", self.sdk_session_id)
-            METRICS.incidents.labels(source="ingest").inc()
+            return
+        log.error("session %s: its files cannot be read on", self.sdk_session_id, exc_info=error)
+        METRICS.incidents.labels(source="ingest").inc()
 
     async def _read_waiting(self) -> None:
-        async with self._lock:
-            # Its main transcript first: that of a subagent stands under a call of it.
-            for path in sorted(self._waiting, key=lambda path: (len(path.parts), path)):
+        async with self._held:
+            for path in self._in_order():
                 if self.is_over:
                     return
                 self._waiting.discard(path)  # what is told from here on is not forgotten
@@ -166,6 +204,14 @@ class FollowedSession:
                 except BaseException:
                     self._waiting.add(path)
                     raise
+            self._has_much = False
+
+    def _in_order(self) -> list[Path]:
+        """What waits, the main transcript first: that of a subagent stands under a call of
+        it."""
+        if len(self._waiting) == 1:
+            return list(self._waiting)
+        return sorted(self._waiting, key=lambda path: (len(path.parts), path))
 
     async def _read(self, file: FollowedFile) -> None:
         while await self._read_part(file):
@@ -201,7 +247,7 @@ class FollowedSession:
 
     async def _take(self, file: FollowedFile, part: Part) -> None:
         for fault in part.faults:
-            await self._note(f"{file.path}:{fault.number}: {fault.message}")
+            await self._note_fault(file, fault)
         if part.lines:
             known = self.supervision.seq
             await self.supervision.take(
@@ -211,11 +257,17 @@ class FollowedSession:
                 offsets=[line.offset for line in part.lines],
             )
             if self.supervision.seq > known and not self._is_at_work:
-                await self._at_work(_folder_in(part))
+                await self._at_work(part.folder)
+        self._has_taken(file)
+
+    def _has_taken(self, file: FollowedFile) -> None:
         self.heard_at = time.monotonic()
         self._ground.judged[self.session_id] = self.supervision.seq
         file.taken(self.session_id, self.supervision.seq)
         self._taken(file)
+
+    async def _note_fault(self, file: FollowedFile, fault: Fault) -> None:
+        await self._note(f"{file.path}:{fault.number}: {fault.message}")
 
     async def _note(self, problem: str) -> None:
         log.warning("session %s: %s", self.sdk_session_id, problem)
@@ -226,10 +278,12 @@ class FollowedSession:
 
     async def open(self) -> bool:
         """Take the session into memory; returns whether it is this sidecar's."""
-        async with self._lock:
+        async with self._held:
             if self.is_over or self.is_elsewhere:
                 return False
-            return self.is_open or await self._open(None)
+            is_ours = self.is_open or await self._open(None)
+        self.go_on()
+        return is_ours
 
     async def _open(self, part: Part | None) -> bool:
         """As `open`; `part` is the first one of it, where one was read."""
@@ -248,75 +302,30 @@ class FollowedSession:
             log.info("session %s is run by %s", row.session_id, row.lease.owner)
             self.is_elsewhere = True
             return False
-        folder = _folder_in(part) if part is not None else None
+        folder = part.folder if part is not None else None
         self._stopped = row.state in _STOPPED
         # One that has ended stands as it does until something new is written: all that is
         # there may be what the worker wrote that had it meanwhile.
         self._is_at_work = row.state is SessionState.RUNNING or not row.entries
         if self._is_at_work:
             await self._at_work(folder)
-        await self._begin(row, folder or (Path(row.cwd) if row.cwd else None))
+        folder = folder or (Path(row.cwd) if row.cwd else None)
+        self.supervision, self.control = await self._ground.supervised(
+            row, self.sdk_session_id, folder
+        )
+        self.supervision.began()
+        self.is_open = True
         return True
 
     async def _at_work(self, folder: Path | None) -> None:
         self._is_at_work = True
-        await self._ground.store.update_session(
-            self.session_id,
-            # One that an action stopped stays so until its next turn begins.
-            state=None if self._stopped else SessionState.RUNNING,
-            state_reason=None if self._stopped else "",
-            head=self.sdk_session_id,
-            cwd=str(folder) if folder is not None else None,
-            policy=self._ground.policy.model_dump_json(),
+        await self._ground.at_work(
+            self.session_id, self.sdk_session_id, folder, stopped=self._stopped
         )
 
     async def _row(self, part: Part | None) -> SessionRow:
-        """The session, as it is in the store from now on. A fork that the SDK made belongs to
-        the session that it was forked from."""
-        store = self._ground.store
-        session_id = await store.session_of(self._project_key, self.sdk_session_id)
-        if session_id is None and (origin := _origin_of(part)) is not None:
-            session_id = await store.session_of(self._project_key, origin)
-        return await store.create_session(
-            session_id or self.sdk_session_id,
-            project_key=self._project_key,
-            head=self.sdk_session_id,
-        )
-
-    async def _begin(self, row: SessionRow, folder: Path | None) -> None:
-        ground = self._ground
-        control = HookControl(folder)
-        supervision = Supervision(
-            session_id=row.session_id,
-            store=ground.store,
-            policy=ground.policy,
-            capabilities=control.capabilities,
-            act=control.act,
-            tell=ground.tell,
-            now=ground.now,
-            labels=ground.labels,
-            hand_over=f"lucid adopt {row.session_id}",
-        )
-        if chooses(ground.policy):
-            supervision.bearings.know(ground.record)
-        told = await told_before(ground.store, row.session_id) if ground.policy.escalation else ()
-        control.begin(supervision, ground.policy, ground.store, told=told)
-        if row.entries:
-            await supervision.prime(self.sdk_session_id, await self._judged_to(row))
-        self.supervision, self.control = supervision, control
-        supervision.began()
-        self.is_open = True
-
-    async def _judged_to(self, row: SessionRow) -> int | None:
-        """What of a session is known to have been judged; None where that is all of it.
-
-        A session that began since its folder is followed, and that no worker ever ran, is
-        this sidecar's: what is not marked of it was perhaps not judged."""
-        judged = self._ground.judged.get(row.session_id)
-        if judged is not None:
-            return judged
-        is_ours = row.created_at >= self._ground.followed_at
-        return 0 if is_ours and await self._ground.store.lease(row.session_id) is None else None
+        origin = part.origin if part is not None else None
+        return await self._ground.row(self._project_key, self.sdk_session_id, origin)
 
     async def ended(self, reason: str) -> None:
         """The agent's process has ended, as far as anybody knows: record how the session
@@ -328,7 +337,7 @@ class FollowedSession:
 
     async def _end(self, reason: str) -> None:
         await self.read_now()
-        async with self._lock:
+        async with self._held:
             if self.is_open:
                 await self.supervision.finish()
                 await self.supervision.conclude(*self._standing(reason))
@@ -337,7 +346,7 @@ class FollowedSession:
     def _standing(self, reason: str) -> tuple[SessionState, str]:
         if self.control.turns.leaves is not None:
             return self.control.turns.leaves
-        if not self.supervision.rests:
+        if not self.supervision.progress.rests:
             return SessionState.CLOSED, f"{reason}, in the midst of a turn"
         if why_not := self.supervision.why_not_reached:
             return SessionState.GAVE_UP, why_not
@@ -345,7 +354,7 @@ class FollowedSession:
 
     async def put_down(self) -> None:
         """Let go of what is in memory of it."""
-        async with self._lock:
+        async with self._held:
             was_open, self.is_open, self.is_over = self.is_open, False, True
         await self.settled()
         if was_open:
@@ -355,21 +364,5 @@ class FollowedSession:
 
     async def tick(self) -> None:
         """Tell its detectors the time, while its agent is at work."""
-        if self.is_open and not self.supervision.rests:
+        if self.is_open and not self.supervision.progress.rests:
             await self.supervision.tick()
-
-
-def _folder_in(part: Part) -> Path | None:
-    for line in part.lines:
-        try:
-            cwd = _CWD.decode(line.raw).cwd
-        except (ValueError, RecursionError):
-            continue
-        if cwd is not None and Path(cwd).is_absolute() and "\0" not in cwd:
-            return Path(cwd)
-    return None
-
-
-def _origin_of(part: Part | None) -> str | None:
-    forks = (identify(line.raw).forked_from for line in part.lines) if part is not None else ()
-    return next((fork.session_id for fork in forks if fork is not None), None)

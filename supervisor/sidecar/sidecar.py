@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -22,10 +23,11 @@ from supervisor.runtime.reload import PolicyWatch
 from supervisor.settings import Settings
 from supervisor.sidecar.events import Events, Missed
 from supervisor.sidecar.following import SILENT_SECONDS, Following
+from supervisor.sidecar.ground import Ground
 from supervisor.sidecar.hook import Hook
-from supervisor.sidecar.sessions import FollowedSession, Ground
+from supervisor.sidecar.sessions import FollowedSession
 from supervisor.sidecar.tuning import tune
-from supervisor.sidecar.watching import Watch
+from supervisor.sidecar.watching import SUFFIX, Watch
 from supervisor.store.interface import Store
 
 __all__ = ["Sidecar"]
@@ -58,7 +60,8 @@ class Sidecar:
     ) -> None:
         """A policy that was read from files (`read_policy`) is read again when they change.
         `watch` may be `poll` where file events are known not to come, as on network file
-        systems. A session that is silent for `silent_seconds` is taken to have ended."""
+        systems. A session that is silent for `silent_seconds`, or four times as long in the
+        midst of a turn, is taken to have ended."""
         self._store = store
         self._settings = settings
         self._loaded = policy if isinstance(policy, Loaded) else Loaded(policy, ())
@@ -91,10 +94,7 @@ class Sidecar:
     async def __aenter__(self) -> Self:
         """Begin. Returns at once: `not_ready` says what is still to come. Sets the
         interpreter up for many sessions (`tune`)."""
-        for problem in out_of_reach(
-            self._loaded.policy, RunMode.SIDECAR, actions=registry.actions()
-        ):
-            log.warning("policy: %s", problem)
+        _say_what_is_passed_over(self._loaded.policy)
         tune()
         for following in self._following:
             following.begin()
@@ -119,6 +119,7 @@ class Sidecar:
             await PolicyWatch(self._loaded, self._use, _refused).run()
 
     async def _use(self, policy: Policy) -> None:
+        _say_what_is_passed_over(policy)
         for following in self._following:
             await following.use(policy)
 
@@ -139,16 +140,41 @@ class Sidecar:
 
     async def session_for(self, hook: Hook) -> FollowedSession | None:
         """The session whose hook this is, in memory; None where its transcript is not below a
-        folder that this sidecar follows just now, or another worker has the session. Raises
-        `StoreError`."""
+        folder that this sidecar follows just now, or another worker has the session, or there
+        is no transcript and never was one. Raises `StoreError`."""
+        found = self._place(hook)
+        if found is None:
+            return None
+        following, path = found
+        if hook.session_id not in following.sessions and not await self._is_known(hook, path):
+            return None
+        return await following.session_for(path, hook.session_id, hook.agent_id)
+
+    def expects(self, hook: Hook) -> bool:
+        """Whether the hook's session would be followed, if only its transcript were there."""
+        found = self._place(hook)
+        if found is None:
+            return False
+        following, path = found
+        is_its = path.name == f"{hook.session_id}{SUFFIX}"
+        is_there = os.path.lexists(path)
+        return is_its and not is_there and not following.not_ready() and _leads_nowhere_else(path)
+
+    def _place(self, hook: Hook) -> tuple[Following, Path] | None:
+        """Where the hook's transcript stands by its own word, and whose folder that is."""
         if self._is_draining or not hook.transcript_path:
             return None
         path = Path(hook.transcript_path)
         for following in self._following:
             below = following.below(path)
             if below is not None:
-                return await following.session_for(below, hook.session_id, hook.agent_id)
+                return following, below
         return None
+
+    async def _is_known(self, hook: Hook, path: Path) -> bool:
+        if _is_file(path):
+            return True
+        return await self._store.session_of(path.parent.name, hook.session_id) is not None
 
     def not_ready(self) -> tuple[str, ...]:
         """Why it is not ready, in sentences; empty where it is."""
@@ -183,8 +209,32 @@ class Sidecar:
         self._events.close()
 
 
+def _say_what_is_passed_over(policy: Policy) -> None:
+    """One line, since every start says it, and the shipped policies are meant for the runner
+    as well."""
+    found = list(out_of_reach(policy, RunMode.SIDECAR, actions=registry.actions()))
+    for lack in found:
+        log.debug("policy: %s", lack)
+    if found:
+        log.info(
+            "policy: out of a sidecar's reach, and passed over: %s; what needs the agent's process "
+            "can be done after 'lucid adopt SESSION', or under 'lucid run', and 'lucid policy "
+            "check POLICY --for sidecar' says which rungs these are",
+            ", ".join(dict.fromkeys(action for lack in found for action in lack.actions)),
+        )
+
+
 async def _refused(said: str) -> None:
     """The log has it, and `/metrics`."""
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file()
+
+
+def _leads_nowhere_else(path: Path) -> bool:
+    """Whether no link stands on the way to it."""
+    return os.path.realpath(path) == str(path)
 
 
 def _apart(folders: Sequence[Path]) -> list[Path]:

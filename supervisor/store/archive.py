@@ -15,8 +15,11 @@ from uuid import uuid4
 
 import msgspec
 
+from supervisor.core.decision import Decision
 from supervisor.core.lease import Lease
+from supervisor.core.outcome import Outcome
 from supervisor.core.session import SessionState
+from supervisor.core.verdict import Verdict
 from supervisor.errors import StoreError, TranscriptError
 from supervisor.privacy.redaction import Redactor
 from supervisor.store.archive_format import (
@@ -28,13 +31,17 @@ from supervisor.store.archive_format import (
     read_archive,
     write_line,
 )
-from supervisor.store.interface import SessionRow, Store, StoredEntry
+from supervisor.store.interface import Incident, SessionRow, Store, StoredEntry
+from supervisor.store.parts import START, Position
 
 __all__ = ["Moved", "export_session", "import_session"]
 
 _BATCH_ITEMS = 500
 _BATCH_BYTES = 4 * 1024 * 1024
 _TTL = timedelta(seconds=60)
+
+_Concluded = Verdict | Decision | Outcome | Incident
+_CONCLUDED: tuple[type[_Concluded], ...] = (Verdict, Decision, Outcome, Incident)
 _LEVEL = 6
 _UNFINISHED = "an import of this session has not finished; import its file again"
 _ALL = Redactor(on=False)
@@ -104,10 +111,21 @@ async def _batches(store: Store, row: SessionRow) -> AsyncIterator[list[Item]]:
             yield batch
             batch, size = [], 0
     yield batch
-    for read in (store.intents, store.prompts, store.verdicts, store.decisions):
-        yield list(await read(row.session_id))
-    for read_late in (store.outcomes, store.incidents):
-        yield list(await read_late(row.session_id))
+    yield list(await store.intents(row.session_id))
+    yield list(await store.prompts(row.session_id))
+    for kind in _CONCLUDED:
+        async for items in _parts_of(kind, store, row.session_id):
+            yield items
+
+
+async def _parts_of(
+    kind: type[_Concluded], store: Store, session_id: str
+) -> AsyncIterator[list[Item]]:
+    after: Position | None = START
+    while after is not None:
+        part = await store.recorded(kind, session_id, after=after, limit=_BATCH_ITEMS)
+        yield list(part.items)
+        after = part.end
 
 
 # Import

@@ -94,7 +94,8 @@ def origin(drafts: Iterable[Draft]) -> str | None:
 
 
 def fold(summary: str | None, key: SessionKey, stored: Sequence[StoredEntry]) -> str | None:
-    """The SDK's digest of a transcript, brought up to date; a subagent's has none."""
+    """The SDK's digest of a transcript, brought up to date; a subagent's has none. It is the
+    same object where nothing has changed."""
     if key.get("subpath"):
         return summary
     from claude_agent_sdk import fold_session_summary  # takes a second to import
@@ -104,4 +105,7 @@ def fold(summary: str | None, key: SessionKey, stored: Sequence[StoredEntry]) ->
         before = {"session_id": key["session_id"], "mtime": 0, "data": json.loads(read(summary))}
     decoded = (codec.decode(entry.raw) for entry in stored)
     entries = [entry for entry in decoded if entry is not None]
-    return codec.encode(fold_session_summary(before, key, entries)["data"]).decode()
+    data = fold_session_summary(before, key, entries)["data"]
+    if before is not None and data == before["data"]:
+        return summary
+    return codec.encode(data).decode()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import abc
-import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from supervisor.store.interface import Store
@@ -23,8 +22,7 @@ class _Wrapper(Protocol):
 def forwarding(cls: type[_StoreT]) -> type[_StoreT]:
     """Give `cls` what it does not have of a store: after `look_through`, that of `inner`."""
     for name in cls.__abstractmethods__:
-        is_coroutine = inspect.iscoroutinefunction(getattr(Store, name))
-        setattr(cls, name, _forward(name) if is_coroutine else _forward_iterator(name))
+        setattr(cls, name, _forward(name))
     return abc.update_abstractmethods(cls)
 
 
@@ -34,12 +32,3 @@ def _forward(name: str) -> Callable[..., Any]:
         return await getattr(self.inner, name)(*args, **kwargs)
 
     return call
-
-
-def _forward_iterator(name: str) -> Callable[..., Any]:
-    async def iterate(self: _Wrapper, *args: object, **kwargs: object) -> AsyncIterator[object]:
-        await self.look_through()
-        async for item in getattr(self.inner, name)(*args, **kwargs):
-            yield item
-
-    return iterate

@@ -7,17 +7,15 @@ and resumed from it.
 
 from __future__ import annotations
 
+import asyncio
 import os
-import re
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 from uuid import uuid4
-
-import msgspec
 
 from supervisor.core.decision import Decision
 from supervisor.core.intent import Intent
@@ -26,11 +24,22 @@ from supervisor.core.outcome import Outcome
 from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
 from supervisor.core.verdict import Verdict
-from supervisor.core.word import Heard, Word
+from supervisor.core.word import Word
 from supervisor.errors import LeaseHeld, LeaseLost, TranscriptError
 from supervisor.store.codec import encode
-from supervisor.store.files import FilesRecord
+from supervisor.store.files import FilesRecord, piece_of
 from supervisor.store.folders import FileMark, Folder
+from supervisor.store.parts import START, Part, Position
+from supervisor.store.records import (
+    Incident,
+    Listed,
+    ListedT,
+    Recorded,
+    Removed,
+    SessionRow,
+    StoredEntry,
+    Told,
+)
 
 if TYPE_CHECKING:
     from claude_agent_sdk import (
@@ -41,91 +50,43 @@ if TYPE_CHECKING:
         SessionSummaryEntry,
     )
 
-__all__ = ["Incident", "Recorded", "Removed", "SessionRow", "Store", "StoredEntry", "Told"]
+    from supervisor.store.sealing import Place, SealedPart, Table
+
+__all__ = [
+    "Addition",
+    "Incident",
+    "Listed",
+    "ListedT",
+    "Recorded",
+    "Removed",
+    "SessionRow",
+    "Store",
+    "StoredEntry",
+    "Told",
+]
 
 _REMOVED_AT_ONCE = 5_000
 """Entries deleted in one transaction, which takes some tenths of a second."""
 _REMOVAL_TTL = timedelta(seconds=60)
 
-_AGENT_PATH = re.compile(r"(?:.*/)?(?:agent-)?(?P<id>[^/]+)", re.DOTALL)
+_T = TypeVar("_T")
 
 
-class StoredEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One raw entry and its place in its session."""
-
-    session_id: str
-    seq: int
-    """From 1 and without gaps, over all transcripts of the session."""
-    project_key: str = ""
-    transcript: str
-    """The SDK session id; a subagent's is its parent's."""
-    subpath: str = ""
-    """Where a subagent's transcript stands under that id; empty for the main one."""
-    uuid: str | None = None
-    inherited: bool = False
-    """Copied from an earlier transcript."""
-    raw: bytes
-
-    @property
-    def agent_id(self) -> str | None:
-        """The subagent whose entry this is; None for the main agent."""
-        found = _AGENT_PATH.fullmatch(self.subpath)
-        return found["id"] if found else None
+async def _attempt(work: Awaitable[_T]) -> _T | Exception:
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 - raised where it is waited for
+        return error
 
 
-class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A session at a glance. Times are zone-aware."""
+class Addition(NamedTuple):
+    """What one `Store.write` stores."""
 
-    session_id: str
-    project_key: str
-    created_at: datetime
-    updated_at: datetime
-    state: SessionState
-    state_reason: str = ""
-    head: str | None = None
-    """The SDK session id in which the work goes on."""
-    objective: str | None = None
-    cwd: str | None = None
-    policy: str | None = None
-    """The policy's text."""
-    submission: str | None = None
-    """How a worker is to run it, as JSON; None where a program of its own runs it."""
-    entries: int = 0
-    """Entries ever numbered; the newest one's `seq`."""
-    verdicts: int = 0
-    interventions: int = 0
-    """Decisions to act."""
-    lease: Lease | None = None
-    """Who runs it now, by the store's clock; None where nobody does."""
-
-
-class Removed(msgspec.Struct, frozen=True, kw_only=True):
-    """A session that was deleted, with all that belonged to it."""
-
-    session_id: str
-    entries: int
-    """How many were deleted."""
-
-
-class Incident(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that went wrong on Lucid's side of a session.
-
-    Recorded once for equal `seq`, `source`, `place` and `message`; the first time counts.
-    """
-
-    session_id: str
-    seq: int | None = None
-    at: datetime
-    source: str
-    """The part of Lucid: `ingest`, `detector:loop`, `action:rollback`, `store`, `judge`."""
-    place: str = ""
-    """Where, for a person: a file, line and offset, or an entry."""
-    message: str
-
-
-Told = Verdict | Decision | Outcome | Intent | Incident | SentPrompt
-"""What a session's story is told from."""
-Recorded = Told | Word | Heard
+    key: SessionKey
+    raws: Sequence[bytes]
+    session_id: str | None = None
+    inherited: bool | None = None
+    offsets: Sequence[int] | None = None
 
 
 class Store(ABC):
@@ -196,6 +157,15 @@ class Store(ABC):
 
         `inherited` says whether all of them are; None goes by their `forkedFrom`.
         """
+
+    async def write_all(
+        self, additions: Sequence[Addition]
+    ) -> Sequence[list[StoredEntry] | Exception]:
+        """Carry out several writes, in any order, sharing what they can; durable when it
+        returns. Returns what each came to: what `write` returns, or the exception that
+        it raises, which concerns that one alone. May raise a `StoreError` for them all."""
+        writes = (self.write(**addition._asdict()) for addition in additions)
+        return await asyncio.gather(*map(_attempt, writes))
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         """Store what the SDK mirrors; see `write`."""
@@ -336,6 +306,10 @@ class Store(ABC):
         """The folder of that name; None where nobody ever followed it."""
 
     @abstractmethod
+    async def live_folders(self) -> list[Folder]:
+        """The folders that somebody follows now, by the store's clock."""
+
+    @abstractmethod
     async def keep_marks(self, marks: Sequence[FileMark], *, lease: Lease) -> None:
         """Keep how far files of the lease's folder were read; a mark replaces the file's last
         one. Raises `LeaseLost`, and keeps nothing, where another has the folder."""
@@ -344,8 +318,7 @@ class Store(ABC):
     async def marks(self, name: str) -> list[FileMark]:
         """How far the files of a folder were read, by path."""
 
-    @abstractmethod
-    def entries(
+    async def entries(
         self, session_id: str, *, after: int = 0, transcript: str | None = None
     ) -> AsyncIterator[StoredEntry]:
         """The entries of a session whose `seq` is greater than `after`, in order, read in
@@ -353,6 +326,18 @@ class Store(ABC):
 
         Raises `TranscriptError` where there is no such session.
         """
+        while batch := await self.next_entries(session_id, after=after, transcript=transcript):
+            for entry in batch:
+                yield entry
+            after = batch[-1].seq
+            batch.clear()  # before the next ones come
+
+    @abstractmethod
+    async def next_entries(
+        self, session_id: str, *, after: int = 0, transcript: str | None = None
+    ) -> list[StoredEntry]:
+        """The first of what `entries` yields: some hundreds, or some megabytes, whichever is
+        less; an empty list at the end."""
 
     @abstractmethod
     async def record(self, *items: Recorded, lease: Lease | None = None) -> None:
@@ -361,36 +346,52 @@ class Store(ABC):
         """
 
     @abstractmethod
+    async def recorded(
+        self,
+        kind: type[ListedT],
+        session_id: str,
+        *,
+        after: Position = START,
+        limit: int | None = None,
+    ) -> Part[ListedT]:
+        """What was recorded of a session, of one kind: what stands behind `after`, at most
+        `limit` of it. Verdicts, decisions and outcomes stand by the `seq` they have, also where
+        they come late; those with an equal one, and everything else, as they were recorded.
+
+        Raises `TranscriptError` where there is no such session.
+        """
+
     async def verdicts(self, session_id: str) -> list[Verdict]:
         """The verdicts on a session, by the entry they are on."""
+        return (await self.recorded(Verdict, session_id)).items
 
-    @abstractmethod
     async def decisions(self, session_id: str) -> list[Decision]:
         """The decisions in a session, by the entry of their verdict."""
+        return (await self.recorded(Decision, session_id)).items
 
     @abstractmethod
     async def decisions_like(self, prefix: str, *, limit: int) -> list[Decision]:
         """The decisions of any session whose id begins so, by id, at most so many."""
 
-    @abstractmethod
     async def outcomes(self, session_id: str) -> list[Outcome]:
         """The outcomes in a session, by the entry that settled them."""
+        return (await self.recorded(Outcome, session_id)).items
 
-    @abstractmethod
     async def intents(self, session_id: str) -> list[Intent]:
         """The tool calls that were about to run, in order."""
+        return (await self.recorded(Intent, session_id)).items
 
     @abstractmethod
     async def prompts(self, session_id: str) -> list[SentPrompt]:
         """The prompts that were about to be sent, in order."""
 
-    @abstractmethod
     async def words(self, session_id: str) -> list[Word]:
         """What people said to the session and its agent did not get yet, in order."""
+        return (await self.recorded(Word, session_id)).items
 
-    @abstractmethod
     async def incidents(self, session_id: str) -> list[Incident]:
         """What went wrong on Lucid's side, in order."""
+        return (await self.recorded(Incident, session_id)).items
 
     @abstractmethod
     async def write_files(
@@ -410,14 +411,19 @@ class Store(ABC):
         """Record a checkpoint of files, once its content is written. It goes with its session,
         and so does its content."""
 
-    @abstractmethod
     async def files(self, session_id: str) -> list[FilesRecord]:
         """The checkpoints of the session's files, in the order in which they were recorded."""
+        return (await self.recorded(FilesRecord, session_id)).items
 
-    @abstractmethod
-    def read_files(self, kept: FilesRecord) -> AsyncIterator[bytes]:
+    async def read_files(self, kept: FilesRecord) -> AsyncIterator[bytes]:
         """The content of a checkpoint of files, piece by piece. Raises `StoreError` where one
         is missing."""
+        for number in range(kept.chunks):
+            yield piece_of(kept, number, await self.piece_of_files(kept, number))
+
+    @abstractmethod
+    async def piece_of_files(self, kept: FilesRecord, number: int) -> bytes | None:
+        """One piece of that content; None where it is missing."""
 
     @abstractmethod
     async def transcripts(self, session_id: str) -> list[SessionKey]:
@@ -453,6 +459,12 @@ class Store(ABC):
         with all that belongs to it. Returns how many were deleted: fewer than `at_most`
         means that the session is gone. Until then it is marked as one that is being deleted.
         """
+
+    @abstractmethod
+    async def seal_part(self, table: Table, after: Place) -> SealedPart:
+        """Seal some rows of a table with the newest key, those behind `after`, in one
+        transaction: see `sealing.seal`. Raises `StoreError` where the key is missing that
+        one of them was sealed with, and changes nothing then."""
 
     async def delete_session(self, lease: Lease) -> int:
         """Delete the session that a lease is on, in transactions that keep nobody waiting.

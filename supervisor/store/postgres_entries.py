@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Place",
     "aside",
-    "batch",
     "delete",
     "insert",
     "list_sessions",
     "list_subkeys",
     "list_summaries",
     "load",
+    "next_entries",
     "place_of",
     "write",
 ]
@@ -211,10 +211,10 @@ def _decoded(rows: Iterable[DictRow]) -> list[SessionStoreEntry]:
     return [entry for entry in decoded if entry is not None]
 
 
-async def batch(
-    db: Database, session_id: str, after: int, transcript: str | None
+async def next_entries(
+    db: Database, session_id: str, *, after: int = 0, transcript: str | None = None
 ) -> list[StoredEntry]:
-    """The next entries: some hundreds, or some megabytes, whichever is less."""
+    """See `Store.next_entries`."""
     rows = await db.all(
         "entries_after",
         session_key=await session_key(db, session_id),

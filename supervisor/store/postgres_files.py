@@ -8,13 +8,19 @@ from supervisor.core.lease import Lease
 from supervisor.privacy.keyring import keyring
 from supervisor.store.files import FilesRecord
 from supervisor.store.postgres_query import Database
-from supervisor.store.postgres_sessions import fence, recorded, session_key
+from supervisor.store.postgres_sessions import fence, session_key
 
-__all__ = ["chunk", "record", "records", "write_chunk"]
+__all__ = ["chunk", "record", "write_chunk"]
 
 
 async def write_chunk(
-    db: Database, session_id: str, snapshot_id: str, number: int, data: bytes, lease: Lease | None
+    db: Database,
+    session_id: str,
+    snapshot_id: str,
+    number: int,
+    data: bytes,
+    *,
+    lease: Lease | None = None,
 ) -> None:
     """See `Store.write_files`."""
     await fence(db, lease, [session_id])
@@ -27,18 +33,18 @@ async def write_chunk(
     )
 
 
-async def chunk(db: Database, session_id: str, snapshot_id: str, number: int) -> bytes | None:
+async def chunk(db: Database, kept: FilesRecord, number: int) -> bytes | None:
     """One piece of a checkpoint's content."""
     row = await db.find(
         "files_chunk",
-        session_key=await session_key(db, session_id),
-        snapshot_id=snapshot_id,
+        session_key=await session_key(db, kept.session_id),
+        snapshot_id=kept.snapshot_id,
         number=number,
     )
     return None if row is None else keyring().open(bytes(row["data"]))
 
 
-async def record(db: Database, kept: FilesRecord, lease: Lease | None) -> None:
+async def record(db: Database, kept: FilesRecord, *, lease: Lease | None = None) -> None:
     """See `Store.record_files`."""
     await fence(db, lease, [kept.session_id])
     await db.run(
@@ -48,8 +54,3 @@ async def record(db: Database, kept: FilesRecord, lease: Lease | None) -> None:
         at=kept.at,
         body=msgspec.json.encode(kept).decode(),
     )
-
-
-async def records(db: Database, session_id: str) -> list[FilesRecord]:
-    """See `Store.files`."""
-    return await recorded(db, "files", FilesRecord, session_id)

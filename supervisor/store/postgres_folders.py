@@ -11,12 +11,13 @@ from supervisor.core.lease import Lease
 from supervisor.store import refusal
 from supervisor.store.folders import FileMark, Folder
 from supervisor.store.postgres_query import Database
-from supervisor.store.rows import folder_row, read
+from supervisor.store.rows import decoded, folder_row
 
 __all__ = [
     "acquire",
     "folder",
     "keep_marks",
+    "live_folders",
     "live_leases",
     "marks",
     "release",
@@ -27,7 +28,7 @@ __all__ = [
 _NOW = timedelta(0)
 
 
-async def acquire(db: Database, name: str, owner: str, ttl: timedelta) -> Folder:
+async def acquire(db: Database, name: str, *, owner: str, ttl: timedelta) -> Folder:
     """See `Store.acquire_folder`."""
     await db.run("insert_folder", name=name)
     taken = await db.find("take_folder", name=name, owner=owner, ttl=ttl)
@@ -39,7 +40,7 @@ async def acquire(db: Database, name: str, owner: str, ttl: timedelta) -> Folder
     return found
 
 
-async def renew(db: Database, lease: Lease, ttl: timedelta) -> Folder:
+async def renew(db: Database, lease: Lease, *, ttl: timedelta) -> Folder:
     """See `Store.renew_folder`."""
     found = await folder(db, lease.session_id) if await _extend(db, lease, ttl) else None
     if found is None:
@@ -65,12 +66,12 @@ async def folder(db: Database, name: str) -> Folder | None:
     return None if row is None else folder_row(row)
 
 
-async def keep_marks(db: Database, kept: Sequence[FileMark], lease: Lease) -> None:
+async def keep_marks(db: Database, marks: Sequence[FileMark], *, lease: Lease) -> None:
     """See `Store.keep_marks`."""
     row = await db.find("folder_that_stays", name=lease.session_id)
     if row is None or (row["owner"], row["epoch"]) != (lease.owner, lease.epoch):
         raise refusal.folder_lost(lease)
-    newest = {mark.path: msgspec.json.encode(mark).decode() for mark in kept}
+    newest = {mark.path: msgspec.json.encode(mark).decode() for mark in marks}
     await db.run(
         "put_marks", folder_key=row["key"], paths=list(newest), bodies=list(newest.values())
     )
@@ -82,7 +83,12 @@ async def marks(db: Database, name: str) -> list[FileMark]:
     if row is None:
         return []
     found = await db.all("marks", folder_key=row["key"])
-    return [msgspec.json.decode(read(each["body"]), type=FileMark) for each in found]
+    return [decoded(each, FileMark) for each in found]
+
+
+async def live_folders(db: Database) -> list[Folder]:
+    """See `Store.live_folders`."""
+    return [folder_row(row) for row in await db.all("live_folders")]
 
 
 async def live_leases(db: Database) -> list[Lease]:

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Unpack
 
-import msgspec
+from psycopg.rows import DictRow
 
 from supervisor.core.decision import Decision
 from supervisor.core.lease import Lease
 from supervisor.core.sent import SentPrompt
-from supervisor.core.session import SessionState
 from supervisor.errors import TranscriptError
 from supervisor.store import refusal
-from supervisor.store.interface import Recorded, SessionRow
+from supervisor.store.interface import ListedT, Recorded, SessionRow
+from supervisor.store.parts import START, Part, Position
 from supervisor.store.postgres_query import Database
-from supervisor.store.rows import insertion, read, sent_prompt, session_row
+from supervisor.store.rows import (
+    Changes,
+    Details,
+    columns_of_changes,
+    columns_of_details,
+    decoded,
+    insertion,
+    listing,
+    part_of,
+    sent_prompt,
+    session_row,
+)
 
 __all__ = [
     "acquire_lease",
@@ -39,55 +50,33 @@ __all__ = [
     "update_session",
 ]
 
-_Record = TypeVar("_Record", bound=msgspec.Struct)
 _NOW = timedelta(0)
 
 
 async def create_session(
-    db: Database,
-    session_id: str,
-    project_key: str,
-    state: SessionState,
-    details: Mapping[str, str | None],
+    db: Database, session_id: str, *, project_key: str, **details: Unpack[Details]
 ) -> SessionRow:
     """See `Store.create_session`."""
-    await make_session(db, session_id, project_key, state=state, **details)
+    await make_session(db, session_id, project_key, **details)
     return await session(db, session_id)
 
 
 async def make_session(
-    db: Database,
-    session_id: str,
-    project_key: str,
-    *,
-    head: str | None = None,
-    objective: str | None = None,
-    cwd: str | None = None,
-    policy: str | None = None,
-    submission: str | None = None,
-    state: SessionState = SessionState.RUNNING,
+    db: Database, session_id: str, project_key: str, **details: Unpack[Details]
 ) -> bool:
     """Make a session unless there is one of this id; returns whether it was made."""
-    made = await db.find(
-        "insert_session",
-        id=session_id,
-        project_key=project_key,
-        state=state,
-        head=head,
-        objective=objective,
-        cwd=cwd,
-        policy=policy,
-        submission=submission,
-    )
+    columns = columns_of_details(details)
+    made = await db.find("insert_session", id=session_id, project_key=project_key, **columns)
     return made is not None
 
 
 async def update_session(
-    db: Database, session_id: str, changes: Mapping[str, str | None], lease: Lease | None
+    db: Database, session_id: str, *, lease: Lease | None = None, **changes: Unpack[Changes]
 ) -> None:
     """See `Store.update_session`."""
     await fence(db, lease, [session_id])
-    if await db.find("update_session", id=session_id, **changes) is None:
+    columns = columns_of_changes(changes)
+    if await db.find("update_session", id=session_id, **columns) is None:
         raise await _unknown(db, session_id)
 
 
@@ -107,7 +96,7 @@ async def session(db: Database, session_id: str) -> SessionRow:
 
 
 async def sessions(
-    db: Database, limit: int, before: tuple[datetime, str] | None
+    db: Database, limit: int = 100, *, before: tuple[datetime, str] | None = None
 ) -> list[SessionRow]:
     """See `Store.sessions`."""
     if before is None:
@@ -155,7 +144,7 @@ async def _unknown(db: Database, session_id: str) -> TranscriptError:
 # Leases, by the database's clock
 
 
-async def acquire_lease(db: Database, session_id: str, owner: str, ttl: timedelta) -> Lease:
+async def acquire_lease(db: Database, session_id: str, *, owner: str, ttl: timedelta) -> Lease:
     """See `Store.acquire_lease`."""
     taken = await db.find("take_lease", id=session_id, owner=owner, ttl=ttl)
     if taken is not None:
@@ -165,19 +154,23 @@ async def acquire_lease(db: Database, session_id: str, owner: str, ttl: timedelt
     raise refusal.held(holds)
 
 
-async def renew_lease(db: Database, held: Lease, ttl: timedelta) -> Lease:
+async def renew_lease(db: Database, lease: Lease, *, ttl: timedelta) -> Lease:
     """See `Store.renew_lease`."""
-    renewed = await db.find(
-        "extend_lease", id=held.session_id, owner=held.owner, epoch=held.epoch, ttl=ttl
-    )
+    renewed = await _extend(db, lease, ttl)
     if renewed is None:
-        raise refusal.lost(held, await _lease(db, "lease", held.session_id))
+        raise refusal.lost(lease, await _lease(db, "lease", lease.session_id))
     return Lease(**renewed)
 
 
-async def release_lease(db: Database, held: Lease) -> None:
+async def release_lease(db: Database, lease: Lease) -> None:
     """See `Store.release_lease`."""
-    await db.run("extend_lease", id=held.session_id, owner=held.owner, epoch=held.epoch, ttl=_NOW)
+    await _extend(db, lease, _NOW)
+
+
+async def _extend(db: Database, held: Lease, ttl: timedelta) -> DictRow | None:
+    return await db.find(
+        "extend_lease", id=held.session_id, owner=held.owner, epoch=held.epoch, ttl=ttl
+    )
 
 
 async def lease(db: Database, session_id: str) -> Lease | None:
@@ -219,17 +212,23 @@ async def record(db: Database, items: Sequence[Recorded], lease: Lease | None) -
 
 
 async def recorded(
-    db: Database, statement: str, kind: type[_Record], session_id: str
-) -> list[_Record]:
-    """What one of the listing statements finds, as values of its kind."""
-    rows = await db.all(statement, session_key=await session_key(db, session_id))
-    return [msgspec.json.decode(read(row["body"]), type=kind) for row in rows]
+    db: Database,
+    kind: type[ListedT],
+    session_id: str,
+    *,
+    after: Position = START,
+    limit: int | None = None,
+) -> Part[ListedT]:
+    """See `Store.recorded`."""
+    statement, columns = listing(kind, after, limit)
+    rows = await db.all(statement, session_key=await session_key(db, session_id), **columns)
+    return part_of(rows, kind, limit)
 
 
-async def decisions_like(db: Database, prefix: str, limit: int) -> list[Decision]:
+async def decisions_like(db: Database, prefix: str, *, limit: int) -> list[Decision]:
     """See `Store.decisions_like`."""
     rows = await db.all("decisions_by_prefix", prefix=prefix, limit=limit)
-    return [msgspec.json.decode(read(row["body"]), type=Decision) for row in rows]
+    return [decoded(row, Decision) for row in rows]
 
 
 async def prompts(db: Database, session_id: str) -> list[SentPrompt]:

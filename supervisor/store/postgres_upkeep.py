@@ -33,14 +33,15 @@ async def transcripts(db: Database, session_id: str) -> list[SessionKey]:
 async def restore(
     db: Database,
     row: SessionRow,
-    keys: Sequence[SessionKey],
-    entries: Sequence[StoredEntry],
-    lease: Lease | None,
+    *,
+    transcripts: Sequence[SessionKey] = (),
+    entries: Sequence[StoredEntry] = (),
+    lease: Lease | None = None,
 ) -> None:
     """See `Store.restore`."""
     await sessions.fence(db, lease, [row.session_id])
     session_key = await sessions.session_key(db, row.session_id)
-    for key in keys:
+    for key in transcripts:
         await _ensure(db, session_key, key, row)
     for key, part in by_transcript(entries):
         await _put_back(db, session_key, key, part, row)
@@ -81,14 +82,14 @@ async def _put_back(
 
 
 async def prunable(
-    db: Database, before: datetime, unfinished: bool, limit: int
+    db: Database, before: datetime, *, unfinished: bool = False, limit: int = 1_000
 ) -> list[SessionRow]:
     """See `Store.prunable`."""
     found = await db.all("prunable_ids", before=before, unfinished=unfinished, limit=limit)
     return await sessions.rows_of(db, [row["id"] for row in found])
 
 
-async def remove(db: Database, session_id: str, at_most: int, lease: Lease | None) -> int:
+async def remove(db: Database, session_id: str, *, at_most: int, lease: Lease | None = None) -> int:
     """See `Store.remove`. The server uses the space again."""
     await sessions.fence(db, lease, [session_id])
     session_key = await sessions.session_key(db, session_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import msgspec
 
@@ -19,24 +19,39 @@ from supervisor.core.verdict import Verdict
 from supervisor.core.word import Heard, Word
 from supervisor.privacy.keyring import keyring
 from supervisor.store import codec
+from supervisor.store.files import FilesRecord
 from supervisor.store.folders import Folder
-from supervisor.store.interface import Incident, Recorded, SessionRow, StoredEntry
+from supervisor.store.interface import (
+    Incident,
+    ListedT,
+    Recorded,
+    SessionRow,
+    StoredEntry,
+)
+from supervisor.store.parts import Part, Position
 
 if TYPE_CHECKING:
     from claude_agent_sdk import SessionKey
 
 __all__ = [
+    "Changes",
+    "Details",
     "Row",
     "Value",
     "by_transcript",
     "clean",
+    "columns_of_changes",
+    "columns_of_details",
+    "decoded",
     "folder_row",
     "insertion",
     "kept",
     "kept_row",
     "key_columns",
+    "listing",
     "micros",
     "moment",
+    "part_of",
     "read",
     "sent_prompt",
     "session_row",
@@ -51,6 +66,40 @@ _MICROSECOND = timedelta(microseconds=1)
 
 _SEALED_OF_SESSION = ("objective", "policy", "submission", "state_reason")
 _SEALED = frozenset({"body", "summary", *_SEALED_OF_SESSION})
+
+_BodyT = TypeVar("_BodyT")
+
+_LISTINGS: dict[type[object], str] = {
+    Verdict: "verdicts",
+    Decision: "decisions",
+    Outcome: "outcomes",
+    Intent: "intents",
+    Incident: "incidents",
+    Word: "words",
+    FilesRecord: "files",
+}
+_ALL = 2**62
+
+
+class _Words(TypedDict, total=False):
+    head: str | None
+    objective: str | None
+    cwd: str | None
+    policy: str | None
+    submission: str | None
+
+
+class Details(_Words, total=False):
+    """What `Store.create_session` may be told of a session."""
+
+    state: SessionState
+
+
+class Changes(_Words, total=False):
+    """What `Store.update_session` may be told of it."""
+
+    state: SessionState | None
+    state_reason: str | None
 
 
 def micros(at: datetime) -> int:
@@ -97,6 +146,17 @@ def by_transcript(entries: Iterable[StoredEntry]) -> Iterator[tuple[SessionKey, 
         parts.setdefault((entry.project_key, entry.transcript, entry.subpath), []).append(entry)
     for place, part in parts.items():
         yield codec.key_of(*place), part
+
+
+def columns_of_details(details: Details) -> dict[str, Value]:
+    """The columns of `insert_session`, besides the session's id and project."""
+    told = cast("dict[str, Value]", details)
+    return {**dict.fromkeys(Details.__annotations__), "state": SessionState.RUNNING, **told}
+
+
+def columns_of_changes(changes: Changes) -> dict[str, Value]:
+    """The columns of `update_session`, besides the session's id."""
+    return {**dict.fromkeys(Changes.__annotations__), **cast("dict[str, Value]", changes)}
 
 
 def kept_row(row: SessionRow) -> dict[str, Value]:
@@ -148,6 +208,31 @@ def sent_prompt(session_id: str, row: Row) -> SentPrompt:
     """A row of `prompts`."""
     message = msgspec.Raw(codec.unpack(row["compressed"], row["message"]))
     return SentPrompt(session_id=session_id, uuid=row["uuid"], at=row["at"], message=message)
+
+
+def listing(kind: type[object], after: Position, limit: int | None) -> tuple[str, dict[str, int]]:
+    """The statement that lists a kind, and its columns besides the session's key. It finds
+    one more than `limit`, where there are more."""
+    most = _ALL if limit is None else limit + 1
+    place = {"after_seq": after.seq, "after_number": after.number}
+    return _LISTINGS[kind], {**place, "limit": most}
+
+
+def part_of(rows: Iterable[Row], kind: type[ListedT], limit: int | None) -> Part[ListedT]:
+    """What a statement of `listing` found."""
+    items: list[ListedT] = []
+    end: Position | None = None
+    for row in rows:
+        if len(items) == limit:
+            return Part(items, end)
+        items.append(decoded(row, kind))
+        end = Position(row["seq"], row["number"])
+    return Part(items)
+
+
+def decoded(row: Row, kind: type[_BodyT]) -> _BodyT:
+    """What a row's `body` holds."""
+    return msgspec.json.decode(read(row["body"]), type=kind)
 
 
 def insertion(item: Recorded) -> tuple[str, dict[str, Value]]:

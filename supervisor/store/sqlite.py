@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime, timedelta
-from functools import partial
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial, update_wrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
-from supervisor.core.decision import Decision
-from supervisor.core.intent import Intent
 from supervisor.core.lease import Lease
-from supervisor.core.outcome import Outcome
-from supervisor.core.sent import SentPrompt
-from supervisor.core.session import SessionState
-from supervisor.core.verdict import Verdict
-from supervisor.core.word import Word
 from supervisor.errors import StoreError
-from supervisor.store import sqlite_files as files
-from supervisor.store import sqlite_folders as folders
-from supervisor.store import sqlite_transcripts as transcripts
-from supervisor.store import sqlite_upkeep as upkeep
-from supervisor.store.files import FilesRecord, piece_of
-from supervisor.store.folders import FileMark, Folder
-from supervisor.store.interface import Incident, Recorded, SessionRow, Store, StoredEntry
+from supervisor.store import (
+    sqlite_files,
+    sqlite_folders,
+    sqlite_sealing,
+    sqlite_transcripts,
+    sqlite_upkeep,
+)
+from supervisor.store.folders import FileMark
+from supervisor.store.interface import Addition, Recorded, Store, StoredEntry
 from supervisor.store.sqlite_bulk import EntryWrite
 from supervisor.store.sqlite_database import Database
 from supervisor.store.sqlite_file import explained
@@ -31,18 +25,35 @@ from supervisor.store.sqlite_joined import join
 from supervisor.store.sqlite_thread import DatabaseThread
 
 if TYPE_CHECKING:
-    from claude_agent_sdk import (
-        SessionKey,
-        SessionListSubkeysKey,
-        SessionStoreEntry,
-        SessionStoreListEntry,
-        SessionSummaryEntry,
-    )
+    from claude_agent_sdk import SessionKey, SessionStoreEntry
 
 __all__ = ["SqliteStore"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_Work = Callable[Concatenate[Database, _P], _T]
+_Method = Callable[Concatenate["SqliteStore", _P], Coroutine[Any, Any, _T]]
+
+
+def _called(work: _Work[_P, _T]) -> _Method[_P, _T]:
+    """The method that does this work, in its turn."""
+
+    async def call(store: SqliteStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return await store._run(lambda db: work(db, *args, **kwargs))
+
+    update_wrapper(call, work)
+    return call
+
+
+def _joined(work: _Work[_P, _T]) -> _Method[_P, _T]:
+    """The same of a write, or of what goes between writes, which may share its transaction
+    with others that wait."""
+
+    async def join_in(store: SqliteStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return await store._run(lambda db: work(db, *args, **kwargs), joins=True)
+
+    update_wrapper(join_in, work)
+    return join_in
 
 
 class SqliteStore(Store):
@@ -82,33 +93,17 @@ class SqliteStore(Store):
         if self._database is None:
             return
         try:
-            await self._call(Database.close)
+            await self._run(Database.close)
         finally:
             if self._thread is not None:
                 self._thread.stop()
             self._database = self._thread = None
 
-    async def _call(
-        self,
-        method: Callable[Concatenate[Database, _P], _T],
-        *args: _P.args,
-        **kwargs: _P.kwargs,
-    ) -> _T:
+    async def _run(self, work: Callable[[Database], _T], *, joins: bool = False) -> _T:
+        """Do work in the database's thread; see `DatabaseThread.run`."""
         thread, database = self._opened()
         with explained(self.path):
-            return await thread.run(partial(method, database, *args, **kwargs))
-
-    async def _joined(
-        self,
-        method: Callable[Concatenate[Database, _P], _T],
-        *args: _P.args,
-        **kwargs: _P.kwargs,
-    ) -> _T:
-        """The same for a write, or what goes between writes, which may share its transaction
-        with others that wait."""
-        thread, database = self._opened()
-        with explained(self.path):
-            return await thread.run(partial(method, database, *args, **kwargs), joins=True)
+            return await thread.run(partial(work, database), joins=joins)
 
     def _opened(self) -> tuple[DatabaseThread, Database]:
         if self._thread is None or self._database is None:
@@ -140,197 +135,82 @@ class SqliteStore(Store):
         with explained(self.path):
             return await thread.run(write, joins=True)
 
+    async def write_all(
+        self, additions: Sequence[Addition]
+    ) -> Sequence[list[StoredEntry] | Exception]:
+        thread, database = self._opened()
+        writes = [
+            EntryWrite(database, batch=None, lease=None, **addition._asdict())
+            for addition in additions
+        ]
+        with explained(self.path):
+            results = await thread.run(partial(join, database, writes))
+        return [self._told(cast("list[StoredEntry] | Exception", result)) for result in results]
+
+    def _told(self, result: list[StoredEntry] | Exception) -> list[StoredEntry] | Exception:
+        """What one of several writes came to, as a caller understands it."""
+        if not isinstance(result, Exception):
+            return result
+        try:
+            with explained(self.path):
+                raise result
+        except Exception as error:  # noqa: BLE001 - it is the result
+            return error
+
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
-        if await self._call(Database.transcript, key) is None:
+        if await self._run(lambda db: db.transcript(key)) is None:
             return None
         entries: list[SessionStoreEntry] = []
         after: int | None = 0
         while after is not None:  # in parts, so that other calls come in between
-            part, after = await self._call(transcripts.load, key, after)
+            part, after = await self._run(partial(sqlite_transcripts.load, key=key, after=after))
             entries += part
         return entries
 
-    async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
-        return await self._call(transcripts.list_sessions, project_key)
+    list_sessions = _called(sqlite_transcripts.list_sessions)
+    list_session_summaries = _called(sqlite_transcripts.list_summaries)
+    list_subkeys = _called(sqlite_transcripts.list_subkeys)
+    delete = _called(Database.delete)
+    next_entries = _called(sqlite_transcripts.next_entries)
 
-    async def list_session_summaries(self, project_key: str) -> list[SessionSummaryEntry]:
-        return await self._call(transcripts.list_summaries, project_key)
+    create_session = _joined(Database.create_session)
+    update_session = _joined(Database.update_session)
+    session = _called(Database.session)
+    sessions = _called(Database.sessions)
+    runnable = _called(Database.runnable)
 
-    async def delete(self, key: SessionKey) -> None:
-        await self._call(Database.delete, key)
+    acquire_lease = _called(Database.acquire_lease)
+    renew_lease = _joined(Database.renew_lease)
+    release_lease = _called(Database.release_lease)
+    lease = _called(Database.lease)
+    live_leases = _called(sqlite_folders.live_leases)
 
-    async def list_subkeys(self, key: SessionListSubkeysKey) -> list[str]:
-        return await self._call(transcripts.list_subkeys, key)
-
-    async def create_session(
-        self,
-        session_id: str,
-        *,
-        project_key: str,
-        head: str | None = None,
-        objective: str | None = None,
-        cwd: str | None = None,
-        policy: str | None = None,
-        submission: str | None = None,
-        state: SessionState = SessionState.RUNNING,
-    ) -> SessionRow:
-        details = {
-            "head": head,
-            "objective": objective,
-            "cwd": cwd,
-            "policy": policy,
-            "submission": submission,
-        }
-        return await self._joined(Database.create_session, session_id, project_key, state, details)
-
-    async def update_session(
-        self,
-        session_id: str,
-        *,
-        state: SessionState | None = None,
-        state_reason: str | None = None,
-        head: str | None = None,
-        objective: str | None = None,
-        cwd: str | None = None,
-        policy: str | None = None,
-        submission: str | None = None,
-        lease: Lease | None = None,
-    ) -> None:
-        changes = {
-            "state": state,
-            "state_reason": state_reason,
-            "head": head,
-            "objective": objective,
-            "cwd": cwd,
-            "policy": policy,
-            "submission": submission,
-        }
-        await self._joined(Database.update_session, session_id, changes, lease)
-
-    async def session(self, session_id: str) -> SessionRow:
-        return await self._call(Database.session, session_id)
-
-    async def sessions(
-        self, limit: int = 100, *, before: tuple[datetime, str] | None = None
-    ) -> list[SessionRow]:
-        return await self._call(Database.sessions, limit, before)
-
-    async def runnable(self, limit: int) -> list[SessionRow]:
-        return await self._call(Database.runnable, limit)
-
-    async def acquire_lease(self, session_id: str, *, owner: str, ttl: timedelta) -> Lease:
-        return await self._call(Database.acquire_lease, session_id, owner, ttl)
-
-    async def renew_lease(self, lease: Lease, *, ttl: timedelta) -> Lease:
-        return await self._joined(Database.renew_lease, lease, ttl)
-
-    async def release_lease(self, lease: Lease) -> None:
-        await self._call(Database.release_lease, lease)
-
-    async def lease(self, session_id: str) -> Lease | None:
-        return await self._call(Database.lease, session_id)
-
-    async def session_of(self, project_key: str, sdk_session_id: str) -> str | None:
-        return await self._joined(folders.session_of, project_key, sdk_session_id)
-
-    async def live_leases(self) -> list[Lease]:
-        return await self._call(folders.live_leases)
-
-    async def acquire_folder(self, name: str, *, owner: str, ttl: timedelta) -> Folder:
-        return await self._call(folders.acquire, name, owner, ttl)
-
-    async def renew_folder(self, lease: Lease, *, ttl: timedelta) -> Folder:
-        return await self._call(folders.renew, lease, ttl)
-
-    async def release_folder(self, lease: Lease) -> None:
-        await self._call(folders.release, lease)
-
-    async def folder(self, name: str) -> Folder | None:
-        return await self._call(folders.folder, name)
+    session_of = _joined(sqlite_folders.session_of)
+    acquire_folder = _called(sqlite_folders.acquire)
+    renew_folder = _called(sqlite_folders.renew)
+    release_folder = _called(sqlite_folders.release)
+    folder = _called(sqlite_folders.folder)
+    live_folders = _called(sqlite_folders.live_folders)
+    marks = _called(sqlite_folders.marks)
 
     async def keep_marks(self, marks: Sequence[FileMark], *, lease: Lease) -> None:
         if marks:
-            await self._call(folders.keep_marks, marks, lease)
-
-    async def marks(self, name: str) -> list[FileMark]:
-        return await self._call(folders.marks, name)
-
-    async def entries(
-        self, session_id: str, *, after: int = 0, transcript: str | None = None
-    ) -> AsyncIterator[StoredEntry]:
-        while batch := await self._call(transcripts.batch, session_id, after, transcript):
-            for entry in batch:
-                yield entry
-            after = batch[-1].seq
-            batch.clear()  # before the next ones come
+            await self._run(partial(sqlite_folders.keep_marks, marks=marks, lease=lease))
 
     async def record(self, *items: Recorded, lease: Lease | None = None) -> None:
         if items:
-            await self._joined(Database.record, items, lease)
+            await self._run(lambda db: db.record(items, lease), joins=True)
 
-    async def verdicts(self, session_id: str) -> list[Verdict]:
-        return await self._call(Database.recorded, "verdicts", Verdict, session_id)
+    recorded = _called(Database.recorded)
+    decisions_like = _called(Database.decisions_like)
+    prompts = _called(Database.prompts)
 
-    async def decisions(self, session_id: str) -> list[Decision]:
-        return await self._call(Database.recorded, "decisions", Decision, session_id)
+    write_files = _called(sqlite_files.write_chunk)
+    record_files = _called(sqlite_files.record)
+    piece_of_files = _called(sqlite_files.chunk)
 
-    async def decisions_like(self, prefix: str, *, limit: int) -> list[Decision]:
-        return await self._call(Database.decisions_like, prefix, limit)
-
-    async def outcomes(self, session_id: str) -> list[Outcome]:
-        return await self._call(Database.recorded, "outcomes", Outcome, session_id)
-
-    async def intents(self, session_id: str) -> list[Intent]:
-        return await self._call(Database.recorded, "intents", Intent, session_id)
-
-    async def prompts(self, session_id: str) -> list[SentPrompt]:
-        return await self._call(Database.prompts, session_id)
-
-    async def words(self, session_id: str) -> list[Word]:
-        return await self._call(Database.recorded, "words", Word, session_id)
-
-    async def incidents(self, session_id: str) -> list[Incident]:
-        return await self._call(Database.recorded, "incidents", Incident, session_id)
-
-    async def write_files(
-        self,
-        session_id: str,
-        snapshot_id: str,
-        number: int,
-        data: bytes,
-        *,
-        lease: Lease | None = None,
-    ) -> None:
-        await self._call(files.write_chunk, session_id, snapshot_id, number, data, lease)
-
-    async def record_files(self, kept: FilesRecord, *, lease: Lease | None = None) -> None:
-        await self._call(files.record, kept, lease)
-
-    async def files(self, session_id: str) -> list[FilesRecord]:
-        return await self._call(files.records, session_id)
-
-    async def read_files(self, kept: FilesRecord) -> AsyncIterator[bytes]:
-        for number in range(kept.chunks):
-            data = await self._call(files.chunk, kept.session_id, kept.snapshot_id, number)
-            yield piece_of(kept, number, data)
-
-    async def transcripts(self, session_id: str) -> list[SessionKey]:
-        return await self._call(upkeep.transcripts, session_id)
-
-    async def restore(
-        self,
-        row: SessionRow,
-        *,
-        transcripts: Sequence[SessionKey] = (),
-        entries: Sequence[StoredEntry] = (),
-        lease: Lease | None = None,
-    ) -> None:
-        await self._call(upkeep.restore, row, transcripts, entries, lease)
-
-    async def prunable(
-        self, before: datetime, *, unfinished: bool = False, limit: int = 1_000
-    ) -> list[SessionRow]:
-        return await self._call(upkeep.prunable, before, unfinished, limit)
-
-    async def remove(self, session_id: str, *, at_most: int, lease: Lease | None = None) -> int:
-        return await self._call(upkeep.remove, session_id, at_most, lease)
+    transcripts = _called(sqlite_upkeep.transcripts)
+    restore = _called(sqlite_upkeep.restore)
+    prunable = _called(sqlite_upkeep.prunable)
+    remove = _called(sqlite_upkeep.remove)
+    seal_part = _called(sqlite_sealing.seal_part)

@@ -15,7 +15,7 @@ import msgspec
 from supervisor.core.lease import Lease
 from supervisor.store.draft import Draft, drafts_of, fold
 from supervisor.store.interface import StoredEntry
-from supervisor.store.rows import clean, kept, key_columns, read
+from supervisor.store.rows import clean, kept, key_columns
 from supervisor.store.sqlite_database import Database
 from supervisor.store.sqlite_rows import now
 
@@ -179,9 +179,7 @@ def _advance(
 def _new_summary(summary: str | None, key: SessionKey, stored: Sequence[StoredEntry]) -> str | None:
     """A transcript's summary as it is kept from now on; None where it stays as it is."""
     folded = fold(summary, key, stored)
-    if folded is None or (summary is not None and clean(folded) == read(summary)):
-        return None
-    return kept("summary", folded)
+    return None if folded is None or folded is summary else kept("summary", folded)
 
 
 def _json(value: object) -> str:

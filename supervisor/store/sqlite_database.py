@@ -8,19 +8,30 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 from supervisor.core.decision import Decision
 from supervisor.core.lease import Lease
 from supervisor.core.sent import SentPrompt
-from supervisor.core.session import SessionState
 from supervisor.errors import TranscriptError
 from supervisor.store import refusal
 from supervisor.store.draft import Draft, fold, origin
-from supervisor.store.interface import Recorded, SessionRow, StoredEntry
-from supervisor.store.rows import Value, insertion, key_columns, read, sent_prompt, session_row
+from supervisor.store.interface import ListedT, Recorded, SessionRow, StoredEntry
+from supervisor.store.parts import START, Part, Position
+from supervisor.store.rows import (
+    Changes,
+    Details,
+    Value,
+    columns_of_changes,
+    columns_of_details,
+    decoded,
+    insertion,
+    key_columns,
+    listing,
+    part_of,
+    sent_prompt,
+    session_row,
+)
 from supervisor.store.sqlite_file import connect, transaction
 from supervisor.store.sqlite_rows import after, bound, columns_of, now
 from supervisor.store.statements import SQL, load_statements
@@ -36,8 +47,6 @@ _STATEMENTS = load_statements(SQL / "sqlite" / "queries.sql")
 _BATCH_ROWS = 500
 _BATCH_BYTES = 4 * 1024 * 1024
 _PAGES_AT_ONCE = 1_000
-
-_Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
 class Transcript(NamedTuple):
@@ -59,6 +68,11 @@ class Database:
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection itself, for statements that have no name."""
+        return self._db
 
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing."""
@@ -199,49 +213,25 @@ class Database:
     # Sessions
 
     def create_session(
-        self,
-        session_id: str,
-        project_key: str,
-        state: SessionState,
-        details: dict[str, str | None],
+        self, session_id: str, *, project_key: str, **details: Unpack[Details]
     ) -> SessionRow:
         """See `Store.create_session`."""
         with self.transaction():
-            self._make_session(session_id, project_key, state=state, **details)
+            self._make_session(session_id, project_key, **details)
         return self.session(session_id)
 
-    def _make_session(
-        self,
-        session_id: str,
-        project_key: str,
-        *,
-        head: str | None = None,
-        objective: str | None = None,
-        cwd: str | None = None,
-        policy: str | None = None,
-        submission: str | None = None,
-        state: SessionState = SessionState.RUNNING,
-    ) -> None:
-        self.run(
-            "insert_session",
-            id=session_id,
-            project_key=project_key,
-            now=now(),
-            state=state,
-            head=head,
-            objective=objective,
-            cwd=cwd,
-            policy=policy,
-            submission=submission,
-        )
+    def _make_session(self, session_id: str, project_key: str, **details: Unpack[Details]) -> None:
+        columns = columns_of_details(details)
+        self.run("insert_session", id=session_id, project_key=project_key, now=now(), **columns)
 
     def update_session(
-        self, session_id: str, changes: dict[str, str | None], lease: Lease | None
+        self, session_id: str, *, lease: Lease | None = None, **changes: Unpack[Changes]
     ) -> None:
         """See `Store.update_session`."""
+        columns = columns_of_changes(changes)
         with self.transaction():
             self.fence(lease, session_id)
-            if not self.run("update_session", id=session_id, now=now(), **changes).rowcount:
+            if not self.run("update_session", id=session_id, now=now(), **columns).rowcount:
                 raise self._unknown(session_id)
 
     def session(self, session_id: str) -> SessionRow:
@@ -258,7 +248,9 @@ class Database:
             raise refusal.ambiguous(session_id, ids)
         raise self._unknown(session_id)
 
-    def sessions(self, limit: int, before: tuple[datetime, str] | None) -> list[SessionRow]:
+    def sessions(
+        self, limit: int = 100, *, before: tuple[datetime, str] | None = None
+    ) -> list[SessionRow]:
         """See `Store.sessions`."""
         if before is None:
             found = self.run("recent_session_ids", limit=limit)
@@ -294,7 +286,7 @@ class Database:
 
     # Leases, by this machine's clock: whoever shares the file shares the clock
 
-    def acquire_lease(self, session_id: str, owner: str, ttl: timedelta) -> Lease:
+    def acquire_lease(self, session_id: str, *, owner: str, ttl: timedelta) -> Lease:
         """See `Store.acquire_lease`."""
         with self.transaction():
             taken = self.run("take_lease", id=session_id, owner=owner, now=now(), until=after(ttl))
@@ -304,7 +296,7 @@ class Database:
             raise refusal.held(lease)
         return lease
 
-    def renew_lease(self, lease: Lease, ttl: timedelta) -> Lease:
+    def renew_lease(self, lease: Lease, *, ttl: timedelta) -> Lease:
         """See `Store.renew_lease`."""
         with self.transaction():
             if not self._extend(lease, after(ttl)):
@@ -349,15 +341,23 @@ class Database:
                 statement, columns = insertion(item)
                 self.run(statement, session_key=self.session_key(item.session_id), **columns)
 
-    def recorded(self, statement: str, kind: type[_Record], session_id: str) -> list[_Record]:
-        """What one of the listing statements finds, as values of its kind."""
-        rows = self.run(statement, session_key=self.session_key(session_id))
-        return [msgspec.json.decode(read(row["body"]), type=kind) for row in rows]
+    def recorded(
+        self,
+        kind: type[ListedT],
+        session_id: str,
+        *,
+        after: Position = START,
+        limit: int | None = None,
+    ) -> Part[ListedT]:
+        """See `Store.recorded`."""
+        statement, columns = listing(kind, after, limit)
+        rows = self.run(statement, session_key=self.session_key(session_id), **columns)
+        return part_of(rows, kind, limit)
 
-    def decisions_like(self, prefix: str, limit: int) -> list[Decision]:
+    def decisions_like(self, prefix: str, *, limit: int) -> list[Decision]:
         """See `Store.decisions_like`."""
         rows = self.run("decisions_by_prefix", prefix=prefix, limit=limit)
-        return [msgspec.json.decode(read(row["body"]), type=Decision) for row in rows]
+        return [decoded(row, Decision) for row in rows]
 
     def prompts(self, session_id: str) -> list[SentPrompt]:
         """See `Store.prompts`."""

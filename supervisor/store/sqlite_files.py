@@ -9,11 +9,17 @@ from supervisor.privacy.keyring import keyring
 from supervisor.store.files import FilesRecord
 from supervisor.store.sqlite_database import Database
 
-__all__ = ["chunk", "record", "records", "write_chunk"]
+__all__ = ["chunk", "record", "write_chunk"]
 
 
 def write_chunk(
-    db: Database, session_id: str, snapshot_id: str, number: int, data: bytes, lease: Lease | None
+    db: Database,
+    session_id: str,
+    snapshot_id: str,
+    number: int,
+    data: bytes,
+    *,
+    lease: Lease | None = None,
 ) -> None:
     """See `Store.write_files`."""
     with db.transaction():
@@ -27,18 +33,18 @@ def write_chunk(
         )
 
 
-def chunk(db: Database, session_id: str, snapshot_id: str, number: int) -> bytes | None:
+def chunk(db: Database, kept: FilesRecord, number: int) -> bytes | None:
     """One piece of a checkpoint's content."""
     row = db.run(
         "files_chunk",
-        session_key=db.session_key(session_id),
-        snapshot_id=snapshot_id,
+        session_key=db.session_key(kept.session_id),
+        snapshot_id=kept.snapshot_id,
         number=number,
     ).fetchone()
     return None if row is None else keyring().open(bytes(row["data"]))
 
 
-def record(db: Database, kept: FilesRecord, lease: Lease | None) -> None:
+def record(db: Database, kept: FilesRecord, *, lease: Lease | None = None) -> None:
     """See `Store.record_files`."""
     with db.transaction():
         db.fence(lease, kept.session_id)
@@ -49,8 +55,3 @@ def record(db: Database, kept: FilesRecord, lease: Lease | None) -> None:
             at=kept.at,
             body=msgspec.json.encode(kept).decode(),
         )
-
-
-def records(db: Database, session_id: str) -> list[FilesRecord]:
-    """See `Store.files`."""
-    return db.recorded("files", FilesRecord, session_id)

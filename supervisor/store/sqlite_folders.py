@@ -11,7 +11,7 @@ import msgspec
 from supervisor.core.lease import Lease
 from supervisor.store import refusal
 from supervisor.store.folders import FileMark, Folder
-from supervisor.store.rows import folder_row, read
+from supervisor.store.rows import decoded, folder_row
 from supervisor.store.sqlite_database import Database
 from supervisor.store.sqlite_rows import after, columns_of, now
 
@@ -19,6 +19,7 @@ __all__ = [
     "acquire",
     "folder",
     "keep_marks",
+    "live_folders",
     "live_leases",
     "marks",
     "release",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 
-def acquire(db: Database, name: str, owner: str, ttl: timedelta) -> Folder:
+def acquire(db: Database, name: str, *, owner: str, ttl: timedelta) -> Folder:
     """See `Store.acquire_folder`."""
     with db.transaction():
         db.run("insert_folder", name=name, now=now())
@@ -39,7 +40,7 @@ def acquire(db: Database, name: str, owner: str, ttl: timedelta) -> Folder:
     return found
 
 
-def renew(db: Database, lease: Lease, ttl: timedelta) -> Folder:
+def renew(db: Database, lease: Lease, *, ttl: timedelta) -> Folder:
     """See `Store.renew_folder`."""
     with db.transaction():
         if not _extend(db, lease, after(ttl)):
@@ -77,13 +78,13 @@ def _row(db: Database, name: str) -> sqlite3.Row | None:
     return row
 
 
-def keep_marks(db: Database, kept: Sequence[FileMark], lease: Lease) -> None:
+def keep_marks(db: Database, marks: Sequence[FileMark], *, lease: Lease) -> None:
     """See `Store.keep_marks`."""
     with db.transaction():
         row = _row(db, lease.session_id)
         if row is None or (row["owner"], row["epoch"]) != (lease.owner, lease.epoch):
             raise refusal.folder_lost(lease)
-        for mark in kept:
+        for mark in marks:
             body = msgspec.json.encode(mark).decode()
             db.run("put_mark", folder_key=row["key"], path=mark.path, body=body)
 
@@ -94,7 +95,12 @@ def marks(db: Database, name: str) -> list[FileMark]:
     if row is None:
         return []
     found = db.run("marks", folder_key=row["key"])
-    return [msgspec.json.decode(read(each["body"]), type=FileMark) for each in found]
+    return [decoded(each, FileMark) for each in found]
+
+
+def live_folders(db: Database) -> list[Folder]:
+    """See `Store.live_folders`."""
+    return [folder_row(columns_of(row)) for row in db.run("live_folders", now=now())]
 
 
 def live_leases(db: Database) -> list[Lease]:

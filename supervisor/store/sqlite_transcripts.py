@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         SessionSummaryEntry,
     )
 
-__all__ = ["batch", "list_sessions", "list_subkeys", "list_summaries", "load"]
+__all__ = ["list_sessions", "list_subkeys", "list_summaries", "load", "next_entries"]
 
 _BATCH_ROWS = 500
 _BATCH_BYTES = 4 * 1024 * 1024
@@ -45,8 +45,10 @@ def load(db: Database, key: SessionKey, after: int) -> tuple[list[SessionStoreEn
     return entries, last
 
 
-def batch(db: Database, session_id: str, after: int, transcript: str | None) -> list[StoredEntry]:
-    """The next entries: some hundreds, or some megabytes, whichever is less."""
+def next_entries(
+    db: Database, session_id: str, *, after: int = 0, transcript: str | None = None
+) -> list[StoredEntry]:
+    """See `Store.next_entries`."""
     rows = db.run(
         "entries_after",
         session_key=db.session_key(session_id),

@@ -29,15 +29,16 @@ def transcripts(db: Database, session_id: str) -> list[SessionKey]:
 def restore(
     db: Database,
     row: SessionRow,
-    keys: Sequence[SessionKey],
-    entries: Sequence[StoredEntry],
-    lease: Lease | None,
+    *,
+    transcripts: Sequence[SessionKey] = (),
+    entries: Sequence[StoredEntry] = (),
+    lease: Lease | None = None,
 ) -> None:
     """See `Store.restore`."""
     with db.transaction():
         db.fence(lease, row.session_id)
         session_key = db.session_key(row.session_id)
-        for key in keys:
+        for key in transcripts:
             _ensure(db, session_key, key, row)
         for key, part in by_transcript(entries):
             _put_back(db, session_key, key, part, row)
@@ -81,14 +82,16 @@ def _put_back(
     db.advance_transcript(transcript, key, entries, at=row.updated_at)
 
 
-def prunable(db: Database, before: datetime, unfinished: bool, limit: int) -> list[SessionRow]:
+def prunable(
+    db: Database, before: datetime, *, unfinished: bool = False, limit: int = 1_000
+) -> list[SessionRow]:
     """See `Store.prunable`."""
     found = db.run("prunable_ids", before=before, unfinished=unfinished, now=now(), limit=limit)
     rows = [db.session_row(row["id"]) for row in found.fetchall()]
     return [row for row in rows if row is not None]
 
 
-def remove(db: Database, session_id: str, at_most: int, lease: Lease | None) -> int:
+def remove(db: Database, session_id: str, *, at_most: int, lease: Lease | None = None) -> int:
     """See `Store.remove`. The file shrinks by as much, unless it is of an older version."""
     with db.transaction():
         db.fence(lease, session_id)

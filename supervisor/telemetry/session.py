@@ -36,6 +36,8 @@ _MOST_OPEN = 256
 it stands then."""
 _LONGEST_TEXT = 500
 _CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+_IN_EVENTS = frozenset({"event_only", "span_and_event", "true", "1"})
+"""Its values that want text in events: the conventions' utilities', and those before them."""
 _SEVERITIES = {
     Severity.INFO: SeverityNumber.INFO,
     Severity.WARNING: SeverityNumber.WARN,
@@ -50,7 +52,7 @@ class SessionTelemetry:
     def __init__(self, session_id: str, sender: Sender) -> None:
         self._session: Attributes = {GenAi.CONVERSATION_ID: session_id}
         self._sender = sender
-        self._quotes = os.environ.get(_CONTENT, "").strip().lower() in ("true", "1")
+        self._quotes = os.environ.get(_CONTENT, "").strip().lower() in _IN_EVENTS
         self._open: OrderedDict[str, Span] = OrderedDict()
         about: Attributes = {GenAi.OPERATION_NAME: "invoke_agent", GenAi.PROVIDER_NAME: "anthropic"}
         self._root = sender.tracer.start_span(

@@ -213,6 +213,16 @@ class Host:
                 process.kill()
         return process.returncode, out.decode(), err.decode()
 
+    async def metrics(self) -> str:
+        """What the sidecar shows of itself."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        with closing(writer):
+            writer.write(
+                f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                f"Authorization: Bearer {TOKEN}\r\n\r\n".encode()
+            )
+            return (await reader.read()).decode()
+
     async def only_session(self, store: Store) -> SessionRow:
         async with asyncio.timeout(LIMIT_SECONDS):
             while True:
@@ -323,6 +333,10 @@ async def test_a_stop_is_verified_though_the_check_takes_longer_than_the_hook(ho
 
         assert ended.result == "It is made."
         assert session.state is SessionState.REACHED
+        # Its first prompt was posted before its transcript was there.
+        shown = await host.metrics()
+        assert 'lucid_hook_requests_total{event="UserPromptSubmit",result="quiet"} 1.0' in shown
+        assert 'result="unknown_session"' not in shown
         assert (host.folder / "runs").read_text() == "run\nrun\n"
         assert await acts(store, session) == [("verify", "failed"), ("verify", "cleared")]
 

@@ -63,6 +63,15 @@ def step(number: int) -> dict[str, Any]:
     return {"name": f"step {number}", "when": {"results": [undone]}, "calls": [bash(command)]}
 
 
+WAITS_BRIEFLY = """
+version: 1
+rules:
+  - name: ride out interruptions
+    on: interruption
+    ladder:
+      - resume: {first_wait: 2s, longest_wait: 2s}
+"""
+
 STEPS = scenario(step(1), step(2), step(3), {"name": "ends", "text": "It is done."})
 
 
@@ -382,8 +391,10 @@ async def test_a_session_that_waits_for_the_service_can_be_drained_too(
 ) -> None:
     away = {"name": "is away", "times": 2, "fault": {"status": 503}}
     once = {"CLAUDE_CODE_MAX_RETRIES": "0", "CLAUDE_CODE_RETRY_WATCHDOG": ""}
+    policy = tmp_path / "waits.yaml"
+    policy.write_text(WAITS_BRIEFLY)
     async with hosted(tmp_path, location, scenario(away, *ONE_STEP.replies)) as host:
-        await host.submit()
+        await host.submit("Do it.", f"--policy={policy}")
         drained = []
         for number in (1, 2):
             async with host.begun("worker", "--grace=10", **once) as worker:

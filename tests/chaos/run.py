@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 
 from supervisor.core.intent import Intent
 from supervisor.core.session import SessionState
-from supervisor.runtime.runner import OPEN, chosen_policy, new_session
-from supervisor.runtime.submission import Submission
+from supervisor.runtime.policies import chosen_policy
+from supervisor.runtime.runner import OPEN
+from supervisor.runtime.submission import Submission, new_session
 from supervisor.store.connect import store_at
 from supervisor.store.interface import SessionRow, Store
 from supervisor.testing import Context, RecordedRequest, ScriptedModel

@@ -14,7 +14,7 @@ import pytest
 from claude_agent_sdk import SessionKey
 
 from supervisor.errors import LeaseLost, StoreAway
-from supervisor.store.interface import Store
+from supervisor.store.interface import Addition, Store
 from supervisor.store.sqlite import SqliteStore
 from supervisor.store.sqlite_thread import DatabaseThread
 
@@ -53,6 +53,37 @@ async def test_what_cannot_be_committed_is_the_end_of_each_write_in_it(tmp_path:
             )
         assert [type(result) for result in results] == [StoreAway] * 8
         assert (await store.session("s1")).entries == 1
+
+
+async def test_several_writes_at_once_come_each_to_what_they_would_alone(store: Store) -> None:
+    one, other = b'{"uuid":"a"}', b'{"uuid":"b"}'
+    await store.write(key(1), [one])
+
+    results = await store.write_all(
+        [
+            Addition(key(1), [one, other]),
+            Addition(key(2), [one], offsets=[0, 1]),  # which of them stands where?
+            Addition(key(3), [one, other], session_id="another", inherited=True),
+            Addition(key(4), [b"{}", b"{}"], offsets=[7, 7]),
+        ]
+    )
+
+    assert isinstance(results[1], ValueError)
+    told = [[(e.seq, e.raw) for e in each] for each in results if isinstance(each, list)]
+    assert told == [[(2, other)], [(1, one), (2, other)], [(1, b"{}")]]
+    kept = [entry async for entry in store.entries("another")]
+    assert [entry.inherited for entry in kept] == [True, True]
+
+
+async def test_what_several_writes_at_once_meet_is_told_of_each(tmp_path: Path) -> None:
+    path = tmp_path / "lucid.db"
+    async with SqliteStore(path, busy_timeout=0.0) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreAway, match="is locked by another process"):
+                await store.write_all([Addition(key(n), [b"{}"]) for n in range(3)])
+        (stored,) = await store.write_all([Addition(key(1), [b"{}"])])
+        assert isinstance(stored, list)
 
 
 async def test_only_writes_that_wait_in_a_row_are_joined_and_order_is_kept() -> None:

@@ -250,11 +250,11 @@ async def test_a_store_that_stays_locked_says_so(path: Path) -> None:
 async def test_a_full_disk_loses_the_write_and_nothing_else(path: Path) -> None:
     async with SqliteStore(path) as store:
         await store.write(KEY, [b'{"uuid":"a"}'])
-        await store._call(lambda database: database._db.execute("PRAGMA max_page_count = 1"))
+        await store._run(lambda database: database._db.execute("PRAGMA max_page_count = 1"))
         incompressible = bytes(range(256)) * 15
         with pytest.raises(StoreError, match=r"the disk is full .* free some space"):
             await store.write(KEY, [incompressible] * 200)
-        await store._call(lambda database: database._db.execute("PRAGMA max_page_count = 100000"))
+        await store._run(lambda database: database._db.execute("PRAGMA max_page_count = 100000"))
         assert [entry.seq for entry in await store.write(KEY, [b'{"uuid":"b"}'])] == [2]
         assert await store.load(KEY) == [{"uuid": "a"}, {"uuid": "b"}]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,11 +19,14 @@ from supervisor.core.sent import SentPrompt
 from supervisor.core.verdict import Evidence, FailureMode, Severity, Verdict
 from supervisor.core.word import Saying, Word
 from supervisor.errors import StoreError
-from supervisor.privacy.keyring import VARIABLE, new_key
+from supervisor.privacy.keyring import VARIABLE, Keyring, new_key
+from supervisor.store import sealing
 from supervisor.store.files import FilesRecord
 from supervisor.store.folders import FileMark
 from supervisor.store.interface import Incident, Store
+from supervisor.store.rows import kept
 from supervisor.store.sqlite import SqliteStore
+from supervisor.store.statements import SQL
 from tests.store.spooling import held, locked, spooled
 
 if TYPE_CHECKING:
@@ -190,6 +194,117 @@ async def test_keys_are_changed_while_the_old_one_is_known(
     await _fill(store)
     monkeypatch.setenv(VARIABLE, f"{new_key()},{key}")
     await _check(await backend.again(store))
+
+
+async def _sealed(store: Store) -> int:
+    """Seal all of it; returns how many records were not sealed with the newest key."""
+    return sum([part.sealed async for part in sealing.seal(store)])
+
+
+@pytest.fixture
+def _row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are walked through one row at a time."""
+    one = tuple(table._replace(at_once=1) for table in sealing.TABLES)
+    monkeypatch.setattr(sealing, "TABLES", one)
+
+
+async def test_what_was_kept_before_there_was_a_key_can_be_sealed(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    store = await backend.fresh()
+    await _fill(store)
+    folder = await store.acquire_folder("host:/p", owner="a", ttl=timedelta(hours=1))
+    assert folder.lease is not None
+    mark = msgspec.structs.replace(_FOLLOWED, path="a.jsonl")
+    await store.keep_marks([mark], lease=folder.lease)
+    monkeypatch.setenv(VARIABLE, new_key())
+
+    assert await _sealed(store) >= len(RAWS) + len(_RECORDS) + 4
+    assert MARK.encode() not in _kept(store, backend), "not even where it was let go of"
+    await store.record(*_RECORDS)  # again, which doubles nothing
+    await _check(store)
+    assert await store.marks("host:/p") == [mark]
+    assert await _sealed(store) == 0
+
+
+@pytest.mark.usefixtures("_row_by_row")
+async def test_an_old_key_can_go_once_all_is_sealed_with_the_new_one(
+    backend: Backend, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await backend.fresh()
+    await _fill(store)
+    newest = new_key()
+    monkeypatch.setenv(VARIABLE, f"{newest},{key}")
+    await _sealed(store)
+    monkeypatch.setenv(VARIABLE, newest)
+    await _check(await backend.again(store))
+
+
+@pytest.mark.usefixtures("_row_by_row")
+async def test_sealing_that_was_broken_off_goes_on(
+    backend: Backend, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await backend.fresh()
+    await _fill(store)
+    newest = new_key()
+    monkeypatch.setenv(VARIABLE, f"{newest},{key}")
+    done = 0
+    async for part in sealing.seal(store):
+        done += part.sealed
+        if part.table == "entry":
+            break
+    await _check(await backend.again(store))
+    assert await _sealed(store) > 0
+    assert await _sealed(store) == 0
+    assert done > 0
+    monkeypatch.setenv(VARIABLE, newest)
+    await _check(await backend.again(store))
+
+
+async def test_what_was_recorded_again_under_a_new_key_is_there_once(
+    backend: Backend, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await backend.fresh()
+    await _fill(store)
+    monkeypatch.setenv(VARIABLE, f"{new_key()},{key}")
+    await store.record(*_RECORDS)
+    assert len(await store.verdicts("s")) == 2, "its name is another one under another key"
+    await _sealed(store)
+    await _check(store)
+
+
+async def test_what_cannot_be_read_is_not_sealed(
+    backend: Backend, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await backend.fresh()
+    await _fill(store)
+    monkeypatch.setenv(VARIABLE, new_key())
+    with pytest.raises(StoreError, match="encrypted with another key"):
+        await _sealed(store)
+    monkeypatch.setenv(VARIABLE, key)
+    await _check(store)
+
+
+@pytest.mark.usefixtures("key")
+def test_every_column_that_is_sealed_is_sealed_again() -> None:
+    schema = sqlite3.connect(":memory:")
+    schema.executescript((SQL / "sqlite" / "schema.sql").read_text(encoding="utf-8"))
+    found = {
+        (table, column)
+        for (table,) in schema.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        for _, column, kind, *_ in schema.execute(f"PRAGMA table_info({table})").fetchall()
+        if kind == "BLOB" or kept(column, "x") != "x"
+    }
+    schema.close()
+    known = {(table.name, column) for table in sealing.TABLES for column in table.sealed}
+    assert found == known
+
+
+def test_what_is_sealed_says_by_which_key() -> None:
+    ours, other = bytes(range(32)), bytes(range(1, 33))
+    heads = {Keyring([key]).seal(b"x")[: sealing._KEY_BYTES] for key in (ours, ours, other)}
+    assert len(heads) == 2
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,16 @@ async def test_a_folder_is_held_by_one_at_a_time(store: Store) -> None:
     assert await store.folder("host:/p") == second
 
 
+async def test_the_folders_that_somebody_follows_now_are_listed(store: Store) -> None:
+    await store.acquire_folder("host:/over", owner="a", ttl=OVER)
+    second = await store.acquire_folder("host:/q", owner="b", ttl=LONG)
+    first = await store.acquire_folder("host:/p", owner="a", ttl=LONG)
+    gone = lease_of(await store.acquire_folder("host:/gone", owner="a", ttl=LONG))
+    await store.release_folder(gone)
+
+    assert await store.live_folders() == [first, second]
+
+
 async def test_another_folder_is_another_matter(store: Store) -> None:
     await store.acquire_folder("host:/p", owner="a", ttl=LONG)
     await store.acquire_folder("host:/q", owner="b", ttl=LONG)

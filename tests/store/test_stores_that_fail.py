@@ -148,7 +148,7 @@ async def allow(store: SqliteStore, more_pages: int) -> None:
         pages = database._db.execute("PRAGMA page_count").fetchone()[0]
         database._db.execute(f"PRAGMA max_page_count = {pages + more_pages}")
 
-    await store._call(limit)
+    await store._run(limit)
 
 
 async def write_much(store: SpooledStore, lease: Lease) -> None:

@@ -151,6 +151,22 @@ def test_help_imports_nothing_that_takes_long() -> None:
     assert ran.stdout.splitlines()[-1] == "[]"
 
 
+def test_who_only_submits_does_not_wait_for_the_sdk(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from supervisor.cli.commands import lucid\n"
+        "try:\n"
+        f"    lucid(['submit', 'Do it.', '--store', {str(tmp_path / 'lucid.db')!r}])\n"
+        "finally:\n"
+        "    print([name for name in ('aiohttp', 'claude_agent_sdk') if name in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert ran.stdout.splitlines()[-1] == "[]"
+
+
 def test_a_narrow_locale_does_not_break_the_output(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "supervisor.cli", "show", "日本"],

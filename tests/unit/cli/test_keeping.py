@@ -143,6 +143,29 @@ def test_a_store_is_encrypted_with_a_key_that_lucid_makes(
     assert "holds what is no key" in lucid("sessions").stderr
 
 
+def test_what_is_in_a_store_already_is_encrypted_on_request(
+    lucid: Lucid, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, newest = (lucid("key").stdout.strip() for _ in range(2))
+    before = lucid("show", MAIN).stdout
+    ran = lucid("seal")
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert "set LUCID_STORE_KEY" in ran.stderr
+
+    monkeypatch.setenv("LUCID_STORE_KEY", old)
+    ran = lucid("seal")
+    assert ran.exit_code == 0
+    assert "\nentry: 15\n" in ran.stdout
+    assert b"Find the cause" not in kept.read_bytes()
+
+    monkeypatch.setenv("LUCID_STORE_KEY", f"{newest},{old}")
+    told = [json.loads(line) for line in lucid("seal", "--json").stdout.splitlines()]
+    assert {"table": "entry", "looked_at": 15, "sealed": 15} in told
+    assert lucid("seal").stdout.startswith("0 of ")
+    monkeypatch.setenv("LUCID_STORE_KEY", newest)
+    assert lucid("show", MAIN).stdout == before
+
+
 def test_importing_what_is_there_says_so(lucid: Lucid, kept: Path, here: Path) -> None:
     lucid("export", MAIN, "-o", "s.gz")
     ran = lucid("import", "s.gz")
@@ -175,7 +198,7 @@ def test_an_export_that_fails_leaves_no_file(
     async def fail(self: SqliteStore, session_id: str) -> None:
         raise StoreError("the store is damaged")
 
-    monkeypatch.setattr(SqliteStore, "incidents", fail)
+    monkeypatch.setattr(SqliteStore, "prompts", fail)
     ran = lucid("export", MAIN)
 
     assert (ran.exit_code, ran.stderr) == (4, "lucid: the store is damaged\n")

@@ -14,8 +14,9 @@ from supervisor.core.interruption import Cause, GoOn, Interruption
 from supervisor.core.session import SessionState
 from supervisor.policy.load import load_policy
 from supervisor.runtime import registry
-from supervisor.runtime.runner import policy_of
+from supervisor.runtime.policies import policy_of
 from supervisor.runtime.submission import Submission
+from supervisor.store.folders import FileMark
 from supervisor.store.interface import SessionRow
 from supervisor.store.sqlite import SqliteStore
 from tests.unit.cli.conftest import MAIN, Lucid
@@ -129,6 +130,52 @@ def test_a_session_in_the_midst_of_its_work_that_nobody_has_is_shown_so(
     lucid: Lucid, kept: Path
 ) -> None:
     hold(kept, "build-7#1/812/99/abc", release=True)
+
+    assert " running  nobody " in lucid("sessions").stdout
+
+
+def follow(store: Path, owner: str, *, release: bool = False) -> None:
+    """Have a sidecar follow the session, which runs beside Lucid, or have followed it."""
+
+    async def take() -> None:
+        async with SqliteStore(store) as opened:
+            await opened.update_session(MAIN, state=SessionState.RUNNING)
+            name, ttl = "build-7:/home/user/.claude/projects", timedelta(minutes=5)
+            lease = (await opened.acquire_folder(name, owner=owner, ttl=ttl)).lease
+            assert lease is not None
+            marks = [mark(f"-work/{session_id}.jsonl", session_id) for session_id in (MAIN, "x")]
+            await opened.keep_marks(marks, lease=lease)
+            if release:
+                await opened.release_folder(lease)
+
+    asyncio.run(take())
+
+
+def mark(path: str, session_id: str) -> FileMark:
+    return FileMark(
+        path=path, offset=1, number=1, fingerprint="", fingerprinted=0, session_id=session_id
+    )
+
+
+def test_a_session_that_a_sidecar_follows_is_shown_with_it(lucid: Lucid, kept: Path) -> None:
+    follow(kept, "build-7#1/4711/99/abc")
+
+    assert " running  sidecar build-7/4711 " in lucid("sessions").stdout
+    assert "\nfollower   sidecar build-7/4711\n" in lucid("show", MAIN).stdout
+    (line,) = lucid("sessions", "--json").stdout.splitlines()
+    assert json.loads(line)["followed_by"] == "build-7#1/4711/99/abc"
+
+
+def test_a_session_that_a_worker_has_is_the_workers(lucid: Lucid, kept: Path) -> None:
+    follow(kept, "build-7#1/4711/99/abc")
+    hold(kept, "build-8#1/812/99/abc")
+
+    assert " running  build-8/812 " in lucid("sessions").stdout
+    assert "follower" not in lucid("show", MAIN).stdout
+
+
+def test_a_session_whose_sidecar_let_go_is_nobodys(lucid: Lucid, kept: Path) -> None:
+    follow(kept, "build-7#1/4711/99/abc", release=True)
 
     assert " running  nobody " in lucid("sessions").stdout
 

@@ -193,7 +193,7 @@ async def test_context_that_comes_while_a_call_runs_is_shown_beside_its_result(
     # It takes effect with that result.
     lines = [agent.transcript.result("a", "FAIL:one")]
     await agent.watched.take(agent.transcript, *lines)
-    assert agent.watched.supervision.is_pending(decision)
+    assert agent.watched.supervision.outcomes.is_pending(decision)
 
 
 async def test_texts_of_one_boundary_are_shown_together(agent: Agent) -> None:

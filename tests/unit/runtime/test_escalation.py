@@ -76,13 +76,14 @@ class Receiver:
 
 
 class Record:
-    """What the supervision is told."""
+    """What the supervision, and its outcomes, are told."""
 
     objective = "Fix the secret-objective."
 
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.did: list[str] = []
+        self.outcomes = self
 
     async def note(self, source: str, message: str, *, seq: int | None = None) -> None:
         self.notes.append(f"{source}: {message}")

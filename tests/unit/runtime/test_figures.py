@@ -7,8 +7,11 @@ import asyncio
 import pytest
 from prometheus_client import REGISTRY
 
+from supervisor.core.outcome import OutcomeStatus
 from supervisor.core.session import SessionState
-from supervisor.errors import StoreError
+from supervisor.errors import LeaseLost, StoreError
+from supervisor.policy.load import load_policy
+from supervisor.runtime import registry
 from supervisor.runtime.account import Account, Stopwatch, store_asked
 from supervisor.runtime.judge import Judge
 from tests.unit.runtime.conftest import Transcript, Watch
@@ -66,11 +69,28 @@ async def test_what_is_found_before_a_scrape_rises_from_zero(watch: Watch) -> No
     assert REGISTRY.get_sample_value("lucid_verdicts_total", labels) is not None
 
 
+def test_a_session_that_another_process_has_is_no_fault_of_the_stores() -> None:
+    failed = count("lucid_store_errors_total", operation="write")
+    with pytest.raises(LeaseLost), store_asked("write"):
+        raise LeaseLost("taken over")
+    assert count("lucid_store_errors_total", operation="write") == failed
+
+
 @pytest.mark.usefixtures("marker")
 async def test_what_the_policy_may_do_rises_from_zero(watch: Watch) -> None:
     watch()
     labels = {"failure_mode": "drift", "action": "nudge"}
     assert REGISTRY.get_sample_value("lucid_interventions_total", labels) is not None
+    for status in OutcomeStatus:
+        outcomes = labels | {"status": status}
+        assert REGISTRY.get_sample_value("lucid_outcomes_total", outcomes) is not None
+
+
+def test_what_a_policy_would_do_that_only_observes_rises_from_zero() -> None:
+    plugins = {"detectors": registry.detectors(), "actions": registry.actions()}
+    Account().decides_by(load_policy("observe", **plugins))
+    labels = {"failure_mode": "false_completion", "choice": "observe", "action": "correct"}
+    assert REGISTRY.get_sample_value("lucid_decisions_total", labels) is not None
 
 
 @pytest.mark.usefixtures("marker")

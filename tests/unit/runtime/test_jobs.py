@@ -15,8 +15,8 @@ from supervisor.core.session import SessionState
 from supervisor.errors import StoreError
 from supervisor.runtime import jobs_database
 from supervisor.runtime.jobs import Jobs
-from supervisor.runtime.runner import chosen_policy, new_session
-from supervisor.runtime.submission import Submission
+from supervisor.runtime.policies import chosen_policy
+from supervisor.runtime.submission import Submission, new_session
 from supervisor.runtime.worker import Worker
 from supervisor.store.interface import SessionRow
 from supervisor.store.postgres import PostgresStore

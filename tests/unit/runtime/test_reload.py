@@ -54,6 +54,10 @@ def failures() -> float:
     return REGISTRY.get_sample_value("lucid_policy_reload_failures_total") or 0.0
 
 
+def stands_refused() -> bool:
+    return REGISTRY.get_sample_value("lucid_policy_last_reload_successful") == 0
+
+
 def last_success() -> float:
     name = "lucid_policy_last_reload_success_timestamp_seconds"
     return REGISTRY.get_sample_value(name) or 0.0
@@ -117,8 +121,10 @@ async def test_sessions_begin_under_what_a_file_says_now_or_said_last_without_fa
 
     file.write_text(BASE.format("nugde"))
     kept = await standing.newest()
+    assert stands_refused()
     file.write_text(BASE.format("correct"))
     changed = await standing.newest()
+    assert not stands_refused()
 
     assert [one.policy.rules[0].ladder[0].action for one in (kept, changed)] == ["nudge", "correct"]
     assert failures() == before + 1
@@ -138,4 +144,29 @@ async def test_a_policy_that_changed_before_it_was_watched_is_noticed(tmp_path: 
         raise AssertionError(said)
 
     assert await PolicyWatch(loaded, take, refuse).look()
+    assert [policy.rules[0].ladder[0].action for policy in taken] == ["correct"]
+
+
+async def test_a_mounted_policy_is_noticed_when_a_cluster_swaps_it(tmp_path: Path) -> None:
+    """A ConfigMap's files are links into a folder that is put in another's place."""
+    for version, action in (("..1", "nudge"), ("..2", "correct")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "p.yaml").write_text(BASE.format(action))
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "p.yaml").symlink_to("..data/p.yaml")
+    plugins = {"detectors": registry.detectors(), "actions": registry.actions()}
+    taken: list[Policy] = []
+
+    async def take(policy: Policy) -> None:
+        taken.append(policy)
+
+    async def refuse(said: str) -> None:
+        raise AssertionError(said)
+
+    watch = PolicyWatch(read_policy(tmp_path / "p.yaml", **plugins), take, refuse)
+    assert not await watch.look()
+    (tmp_path / "..new").symlink_to("..2")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+    (tmp_path / "..1" / "p.yaml").unlink()
+    assert await watch.look()
     assert [policy.rules[0].ladder[0].action for policy in taken] == ["correct"]

@@ -11,14 +11,9 @@ from claude_agent_sdk import ClaudeAgentOptions
 
 from supervisor.core.session import SessionState
 from supervisor.errors import LeaseHeld
-from supervisor.runtime.runner import (
-    SessionEnded,
-    SessionRun,
-    chosen_policy,
-    new_session,
-    policy_of,
-)
-from supervisor.runtime.submission import Submission
+from supervisor.runtime.policies import chosen_policy, policy_of
+from supervisor.runtime.runner import SessionEnded, SessionRun
+from supervisor.runtime.submission import Submission, new_session
 from supervisor.store.interface import SessionRow
 from supervisor.store.sqlite import SqliteStore
 

@@ -8,8 +8,8 @@ import pytest
 
 from supervisor.core.session import SessionState
 from supervisor.errors import SupervisorError
-from supervisor.runtime.runner import chosen_policy, new_session
-from supervisor.runtime.submission import Submission
+from supervisor.runtime.policies import chosen_policy
+from supervisor.runtime.submission import Submission, new_session
 from supervisor.store.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio

@@ -182,7 +182,7 @@ async def test_observing_never_acts(watch: Watch, store: Store, transcript: Tran
     assert watched.started == []
     assert [decision.choice for decision in watched.decisions] == [Choice.OBSERVE] * 3
     assert [decision.action for decision in watched.decisions] == ["nudge"] * 3
-    assert not watched.supervision.is_watching(None)
+    assert not watched.supervision.outcomes.is_open(None)
 
 
 @pytest.mark.usefixtures("marker")
@@ -219,9 +219,9 @@ async def cleared(watched: Watched, transcript: Transcript, key: str = "one") ->
     """A failure that an action clears."""
     await watched.take(transcript, transcript.text(f"FAIL:{key}"))
     decision = watched.started[-1]
-    watched.supervision.queued(decision)
-    watched.supervision.shown(decision, f"beside {key}")
-    watched.supervision.acted(decision, "said so")
+    watched.supervision.outcomes.queued(decision)
+    watched.supervision.outcomes.shown(decision, f"beside {key}")
+    watched.supervision.outcomes.acted(decision, "said so")
     lines = [transcript.result(f"beside {key}")]
     for number in range(WINDOW):
         lines += [
@@ -303,7 +303,7 @@ async def test_the_end_of_the_turn_settles_what_is_open(
     await watched.supervision.turn_ended()
 
     assert (await kept(store))["outcomes"] == [OutcomeStatus.SUPERSEDED]
-    assert not watched.supervision.is_watching(None)
+    assert not watched.supervision.outcomes.is_open(None)
 
 
 @pytest.mark.usefixtures("marker")
@@ -424,14 +424,14 @@ async def test_caught_up_waits_for_the_call_to_be_read(
     watch: Watch, transcript: Transcript
 ) -> None:
     watched = watch()
-    waiting = asyncio.create_task(watched.supervision.caught_up("a", within=5))
+    waiting = asyncio.create_task(watched.supervision.progress.caught_up("a", within=5))
     await asyncio.sleep(0)
     assert not waiting.done()
     await watched.take(transcript, transcript.call("a"))
 
     assert await waiting
-    assert await watched.supervision.caught_up("a", within=0), "it is remembered"
-    assert not await watched.supervision.caught_up("b", within=0)
+    assert await watched.supervision.progress.caught_up("a", within=0), "it is remembered"
+    assert not await watched.supervision.progress.caught_up("b", within=0)
 
 
 # A restart
@@ -448,7 +448,7 @@ async def test_after_a_restart_numbers_and_ladder_go_on(
 
     after = watch()
     await after.supervision.prime(transcript.sdk_session_id)
-    newest = after.supervision.newest(transcript.sdk_session_id)
+    newest = after.supervision.progress.newest(transcript.sdk_session_id)
     assert newest == transcript.uuid(len(transcript.lines))
     assert after.supervision.seq == before.supervision.seq
     assert after.told == [], "what was told before is not told again"
@@ -500,7 +500,7 @@ async def test_only_the_transcript_that_is_resumed_primes(
 
     after = watch()
     await after.supervision.prime(fork.sdk_session_id)
-    assert after.supervision.newest(fork.sdk_session_id) == fork.uuid(1)
+    assert after.supervision.progress.newest(fork.sdk_session_id) == fork.uuid(1)
     await after.take(fork, fork.text("FAIL:one"))
 
     (verdict,) = after.verdicts

@@ -189,9 +189,36 @@ def test_the_end_of_a_turn_and_a_users_word_end_it(entry: Entry) -> None:
     assert not after(entry, signs=looping()).failing
 
 
+OURS = of(Prompt, text="<lucid> You go round.", origin=Origin.LUCID)
+INTERRUPTED = of(Prompt, text="[Request interrupted by user]", origin=Origin.META)
+
+
 def test_lucids_own_prompt_does_not_end_it() -> None:
-    ours = of(Prompt, text="<lucid> You go round.", origin=Origin.LUCID)
-    assert after(ours, signs=looping()).failing
+    assert after(OURS, signs=looping()).failing
+
+
+def test_an_interruption_ends_it_unless_lucid_goes_on_from_there() -> None:
+    since = looping().failing
+    signs = after(INTERRUPTED, INTERRUPTED, signs=looping())
+    assert signs.failing == {}
+    assert after(OURS, signs=signs).failing == since
+
+
+def test_after_an_interruption_a_users_word_ends_it_for_good() -> None:
+    assert not after(INTERRUPTED, PROMPT, OURS, signs=looping()).failing
+
+
+@pytest.mark.parametrize("state", [SessionState.PAUSED, SessionState.ABORTED])
+def test_a_session_that_stands_still_shows_no_failure(state: SessionState) -> None:
+    signs = looping()
+    signs.stands(state)
+    assert not after(OURS, signs=signs).failing
+
+
+def test_a_session_that_gave_up_shows_what_it_gave_up_on() -> None:
+    signs = looping()
+    signs.stands(SessionState.GAVE_UP)
+    assert signs.failing
 
 
 def test_waste_is_what_was_taken_from_onset_to_verdict() -> None:

@@ -9,10 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from supervisor.core.session import SessionState
-from supervisor.runtime.runner import chosen_policy, new_session
-from supervisor.runtime.submission import Submission
+from supervisor.runtime.policies import chosen_policy
+from supervisor.runtime.submission import Submission, new_session
 from supervisor.runtime.worker import Worker, poll
 from supervisor.store.interface import SessionRow
 from supervisor.store.sqlite import SqliteStore
@@ -171,6 +172,24 @@ async def test_a_session_that_is_gone_held_or_ended_by_now_is_passed_over(
 
     assert caplog.records == []
     assert (await store.session(ended.session_id)).state is SessionState.REACHED
+
+
+async def test_a_worker_that_cannot_look_for_sessions_shows_that_and_looks_again(
+    tmp_path: Path,
+) -> None:
+    async with SqliteStore(tmp_path / "lucid.db") as store:
+        worker = Worker(store)
+    before = looked_in_vain()
+    polling = asyncio.create_task(poll(worker, concurrency=1))
+    async with asyncio.timeout(10):
+        while looked_in_vain() == before:  # noqa: ASYNC110 - a counter has no event
+            await asyncio.sleep(0.01)
+        await worker.drain(1.0)
+        await polling
+
+
+def looked_in_vain() -> float:
+    return REGISTRY.get_sample_value("lucid_store_errors_total", {"operation": "look"}) or 0.0
 
 
 async def test_a_drained_worker_takes_nothing_and_its_polling_ends(

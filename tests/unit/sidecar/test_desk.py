@@ -27,7 +27,7 @@ from supervisor.sidecar.hook import Hook, read_hook
 from supervisor.sidecar.leave import MOST_HOLDS
 from supervisor.sidecar.sidecar import Sidecar
 from supervisor.store.interface import Store
-from tests.unit.sidecar.bare_agent import PROJECT, BareAgent, until
+from tests.unit.sidecar.bare_agent import LONGEST, PROJECT, BareAgent, until
 
 pytestmark = pytest.mark.anyio
 
@@ -37,9 +37,12 @@ Answer = dict[str, Any]
 class HookedAgent(BareAgent):
     """Asks a desk before it does something, as the CLI does."""
 
-    def __init__(self, projects: Path, answers: Desk, session_id: str | None = None) -> None:
+    def __init__(
+        self, projects: Path, sidecar: Sidecar | Hanging | Failing, session_id: str | None = None
+    ) -> None:
         super().__init__(projects, session_id)
-        self.answers = answers
+        self.sidecar = sidecar
+        self.answers = Desk(sidecar)
         self.turn = str(uuid4())
         self.cwd = str(projects.parent)
 
@@ -63,7 +66,13 @@ class HookedAgent(BareAgent):
         answer = await self.post("UserPromptSubmit")
         if not answer.get("decision"):
             self.prompt(text)
+            await until(self.is_reached)
         return answer
+
+    def is_reached(self) -> bool:
+        """Whether the sidecar knows that it posts hooks."""
+        assert isinstance(self.sidecar, Sidecar)
+        return any(session.control.is_reached for session in self.sidecar.sessions)
 
     async def before(self, call_id: str, command: str = "ls", **fields: Any) -> Answer:
         given: dict[str, Any] = {"tool_name": "Bash", "tool_input": {"command": command}}
@@ -97,7 +106,7 @@ def beside(store: Store, projects: Path) -> Beside:
             store=store, folders=[projects], policy=policy, settings=settings
         ) as sidecar:
             await until(lambda: not sidecar.not_ready())
-            yield HookedAgent(projects, Desk(sidecar), session_id)
+            yield HookedAgent(projects, sidecar, session_id)
 
     return enter
 
@@ -421,8 +430,70 @@ async def test_a_hook_from_elsewhere_is_let_pass(store: Store, beside: Beside) -
         assert await store.sessions(5) == []
 
 
+async def test_a_hook_without_a_transcript_has_no_effect_and_is_counted(
+    store: Store, beside: Beside
+) -> None:
+    async with beside("[nudge]") as agent:
+        before = counted("PreToolUse", HookResult.UNKNOWN_SESSION)
+        assert await agent.before("a") == {}
+        assert counted("PreToolUse", HookResult.UNKNOWN_SESSION) == before + 1
+        for event in ("Stop", "StopFailure", "SessionEnd", "PreCompact"):
+            assert await agent.post(event) == {}
+        assert await store.sessions(5) == []
+
+
+async def test_a_first_prompt_is_not_lost_though_it_comes_before_its_transcript(
+    store: Store, beside: Beside
+) -> None:
+    async with beside("[nudge]") as agent:
+        unknown = counted("UserPromptSubmit", HookResult.UNKNOWN_SESSION)
+        quiet = counted("UserPromptSubmit", HookResult.QUIET)
+        assert await agent.post("UserPromptSubmit") == {}
+        assert await agent.post("UserPromptSubmit") == {}
+        assert counted("UserPromptSubmit", HookResult.QUIET) == quiet + 2
+        assert counted("UserPromptSubmit", HookResult.UNKNOWN_SESSION) == unknown
+        assert await store.sessions(5) == [], "there may never be a transcript"
+
+        agent.prompt()
+        # It can be reached, though nothing but its prompt was posted by now.
+        await until(agent.is_reached)
+        agent.loop()
+        assert "make build" in told(await agent.before("a"))
+
+
+async def test_a_call_that_comes_before_its_transcript_waits_for_it(
+    store: Store, beside: Beside
+) -> None:
+    async with beside("[nudge]") as agent:
+        assert await agent.post("UserPromptSubmit") == {}
+        call = asyncio.create_task(agent.before("a"))
+        await asyncio.sleep(0)
+        agent.prompt()
+        assert await call == {}
+
+    assert [one.call_id for one in await store.intents(agent.session_id)] == ["a"]
+
+
+async def test_an_agent_that_keeps_no_transcript_is_waited_for_once(
+    store: Store, beside: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "CATCH_UP_SECONDS", 0.05)
+    async with beside("[nudge]") as agent:
+        before = counted("PreToolUse", HookResult.UNKNOWN_SESSION)
+        assert await agent.post("UserPromptSubmit") == {}
+        assert await agent.before("a") == {}
+        monkeypatch.setattr(desk, "CATCH_UP_SECONDS", LONGEST)
+        async with asyncio.timeout(LONGEST / 2):
+            assert await agent.before("b") == {}
+        assert counted("PreToolUse", HookResult.UNKNOWN_SESSION) == before + 2
+        assert await store.sessions(5) == []
+
+
 class Hanging:
     """Where hooks are never answered."""
+
+    def expects(self, hook: Hook) -> bool:
+        return False
 
     async def session_for(self, hook: Hook) -> None:
         await asyncio.Event().wait()
@@ -430,6 +501,9 @@ class Hanging:
 
 class Failing:
     """Where they lead to a fault."""
+
+    def expects(self, hook: Hook) -> bool:
+        return False
 
     async def session_for(self, hook: Hook) -> None:
         raise RuntimeError("no such luck")
@@ -441,7 +515,7 @@ class Failing:
 async def test_no_fault_and_no_delay_of_ours_stops_an_agent(
     projects: Path, sidecar: Hanging | Failing, result: HookResult
 ) -> None:
-    agent = HookedAgent(projects, Desk(sidecar))
+    agent = HookedAgent(projects, sidecar)
     before = counted("PreToolUse", result)
     async with asyncio.timeout(5):
         assert await agent.before("a", within=1.0) == {}

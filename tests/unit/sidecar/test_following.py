@@ -321,7 +321,7 @@ async def test_a_session_that_is_silent_has_ended_until_it_goes_on(
 
         agent.prompt("And the till?")
         await until_stored(store, agent)
-        await until(stands("closed", "silent for 0.005 minutes, in the midst of a turn"))
+        await until(stands("closed", "silent for 0.02 minutes, in the midst of a turn"))
 
 
 async def test_what_was_put_down_is_known_when_it_comes_back(

@@ -145,16 +145,20 @@ async def _has_verdicts(store: Store, agent: BareAgent) -> bool:
     return bool(await store.verdicts(agent.session_id))
 
 
-async def test_a_hook_finds_its_session_before_its_transcript_is_there(
+async def test_a_hook_finds_its_session_as_soon_as_its_transcript_is_there(
     store: Store, projects: Path, tmp_path: Path
 ) -> None:
     agent, outside = BareAgent(projects), BareAgent(tmp_path / "outside")
     outside.prompt()
     async with following(store, projects) as sidecar:
+        assert sidecar.expects(hook_of(agent))
+        assert await sidecar.session_for(hook_of(agent)) is None
+        assert await store.sessions(5) == []
+        agent.prompt()
         session = await sidecar.session_for(hook_of(agent))
         assert session is not None
         assert session is await sidecar.session_for(hook_of(agent))
-        agent.prompt()
+        assert not sidecar.expects(hook_of(agent))
         agent.loop(6)
         await session.read_now()
         assert session.supervision.seq == len(agent.lines)
@@ -163,8 +167,33 @@ async def test_a_hook_finds_its_session_before_its_transcript_is_there(
         other_kind, above = agent.path.with_suffix(".db"), projects / ".." / "x" / agent.path.name
         for path in (outside.path, other_kind, above, Path("a.jsonl")):
             assert await sidecar.session_for(hook_of(agent, path)) is None
+            assert not sidecar.expects(hook_of(agent, path))
         wrong = BareAgent(projects)
         assert await sidecar.session_for(hook_of(wrong, agent.path)) is None
+
+
+async def test_a_session_outlives_its_transcript(store: Store, projects: Path) -> None:
+    agent = BareAgent(projects)
+    async with following(store, projects):
+        agent.prompt()
+        await until_stored(store, agent)
+    agent.path.unlink()
+    async with following(store, projects) as sidecar:
+        session = await sidecar.session_for(hook_of(agent))
+        assert session is not None
+        assert session.session_id == agent.session_id
+
+
+async def test_no_transcript_is_expected_behind_a_link(
+    store: Store, projects: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    agent = BareAgent(projects)
+    agent.path.parent.symlink_to(tmp_path / "outside")
+    async with following(store, projects) as sidecar:
+        assert not sidecar.expects(hook_of(agent))
+        agent.path.symlink_to(tmp_path / "nothing.jsonl")
+        assert not sidecar.expects(hook_of(agent))
 
 
 async def test_a_pipe_in_a_transcripts_place_keeps_nobody_waiting(
@@ -175,9 +204,7 @@ async def test_a_pipe_in_a_transcripts_place_keeps_nobody_waiting(
     os.mkfifo(trap.path)
     async with following(store, projects) as sidecar:
         with anyio.fail_after(LONGEST):
-            session = await sidecar.session_for(hook_of(trap))
-            assert session is not None
-            await session.read_now()
+            assert await sidecar.session_for(hook_of(trap)) is None
         agent.prompt()
         await until_stored(store, agent)
 

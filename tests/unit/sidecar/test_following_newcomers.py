@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.sidecar import sessions
+from supervisor.sidecar import ground
 from supervisor.store.interface import Store
 from tests.unit.sidecar.bare_agent import BareAgent, following, until_stored
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_short_transcript_needs_no_turn(
     store: Store, projects: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "_COMING", 0)
+    monkeypatch.setattr(ground, "_COMING", 0)
     agent = BareAgent(projects)
     async with following(store, projects):
         agent.prompt()

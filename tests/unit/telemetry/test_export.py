@@ -151,10 +151,21 @@ def test_no_text_of_a_transcript_goes_out(collector: Collector) -> None:
     assert b"marked text" not in collector.raw
 
 
-def test_text_that_is_asked_for_goes_out_without_secrets(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("asked", ["NO_CONTENT", "SPAN_ONLY", "false", ""])
+def test_text_that_is_not_asked_for_in_events_stays_here(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", asked)
+    _told(VERDICT)
+    assert collector.events
+    assert b"marked text" not in collector.raw
+
+
+@pytest.mark.parametrize("asked", ["EVENT_ONLY", "span_and_event", "true"])
+def test_text_that_is_asked_for_goes_out_without_secrets(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", asked)
     _told(VERDICT)
     found = attributes(collector.event("gen_ai.evaluation.result").attributes)
     said = found["gen_ai.evaluation.explanation"]

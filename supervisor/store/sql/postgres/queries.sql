@@ -364,18 +364,35 @@ VALUES (%(session_key)s, %(word_id)s, %(at)s, %(body)s)
 ON CONFLICT DO NOTHING;
 
 -- name: words
-SELECT w.body FROM lucid.word AS w
-WHERE w.session_key = %(session_key)s AND NOT EXISTS (
-    SELECT 1 FROM lucid.word_heard AS h
-    WHERE h.session_key = w.session_key AND h.word_id = w.id
-)
-ORDER BY w.number;
+SELECT 0 AS seq, w.number, w.body
+FROM lucid.word AS w
+WHERE
+    w.session_key = %(session_key)s
+    AND w.number > %(after_number)s
+    AND NOT EXISTS (
+        SELECT 1 FROM lucid.word_heard AS h
+        WHERE h.session_key = w.session_key AND h.word_id = w.id
+    )
+ORDER BY w.number
+LIMIT %(limit)s;
 
 -- name: verdicts
-SELECT body FROM lucid.verdict WHERE session_key = %(session_key)s ORDER BY seq, number;
+SELECT seq, number, body
+FROM lucid.verdict
+WHERE
+    session_key = %(session_key)s
+    AND (seq, number) > (%(after_seq)s, %(after_number)s)
+ORDER BY seq, number
+LIMIT %(limit)s;
 
 -- name: decisions
-SELECT body FROM lucid.decision WHERE session_key = %(session_key)s ORDER BY seq, number;
+SELECT seq, number, body
+FROM lucid.decision
+WHERE
+    session_key = %(session_key)s
+    AND (seq, number) > (%(after_seq)s, %(after_number)s)
+ORDER BY seq, number
+LIMIT %(limit)s;
 
 -- name: decisions_by_prefix
 SELECT body FROM lucid.decision
@@ -384,13 +401,27 @@ ORDER BY id COLLATE "C", session_key
 LIMIT %(limit)s;
 
 -- name: outcomes
-SELECT body FROM lucid.outcome WHERE session_key = %(session_key)s ORDER BY seq, number;
+SELECT seq, number, body
+FROM lucid.outcome
+WHERE
+    session_key = %(session_key)s
+    AND (seq, number) > (%(after_seq)s, %(after_number)s)
+ORDER BY seq, number
+LIMIT %(limit)s;
 
 -- name: intents
-SELECT body FROM lucid.intent WHERE session_key = %(session_key)s ORDER BY number;
+SELECT 0 AS seq, number, body
+FROM lucid.intent
+WHERE session_key = %(session_key)s AND number > %(after_number)s
+ORDER BY number
+LIMIT %(limit)s;
 
 -- name: incidents
-SELECT body FROM lucid.incident WHERE session_key = %(session_key)s ORDER BY number;
+SELECT 0 AS seq, number, body
+FROM lucid.incident
+WHERE session_key = %(session_key)s AND number > %(after_number)s
+ORDER BY number
+LIMIT %(limit)s;
 
 -- name: prompts
 SELECT uuid, at, compressed, message
@@ -460,7 +491,11 @@ VALUES (%(session_key)s, %(snapshot_id)s, %(at)s, %(body)s)
 ON CONFLICT DO NOTHING;
 
 -- name: files
-SELECT body FROM lucid.files WHERE session_key = %(session_key)s ORDER BY number;
+SELECT 0 AS seq, number, body
+FROM lucid.files
+WHERE session_key = %(session_key)s AND number > %(after_number)s
+ORDER BY number
+LIMIT %(limit)s;
 
 -- name: write_files_chunk
 INSERT INTO lucid.files_chunk (session_key, snapshot_id, number, data)
@@ -500,6 +535,18 @@ SELECT
 FROM lucid.folder
 WHERE name = %(name)s
 FOR NO KEY UPDATE;
+
+-- name: live_folders
+SELECT
+    key,
+    name,
+    followed_at,
+    lease_owner AS owner,
+    lease_epoch AS epoch,
+    lease_until AS expires_at
+FROM lucid.folder
+WHERE lease_until > clock_timestamp()
+ORDER BY name;
 
 -- name: take_folder
 UPDATE lucid.folder

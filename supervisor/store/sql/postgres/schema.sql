@@ -73,6 +73,7 @@ CREATE TABLE lucid.verdict (
     body text NOT NULL,
     PRIMARY KEY (session_key, id)
 );
+CREATE INDEX verdict_in_order ON lucid.verdict (session_key, seq, number);
 
 CREATE TABLE lucid.decision (
     number bigint GENERATED ALWAYS AS IDENTITY,
@@ -87,6 +88,7 @@ CREATE TABLE lucid.decision (
     body text NOT NULL,
     PRIMARY KEY (session_key, id)
 );
+CREATE INDEX decision_in_order ON lucid.decision (session_key, seq, number);
 CREATE INDEX decision_by_id ON lucid.decision (id COLLATE "C");
 
 CREATE TABLE lucid.outcome (
@@ -99,6 +101,7 @@ CREATE TABLE lucid.outcome (
     body text NOT NULL,
     PRIMARY KEY (session_key, decision_id, status, seq)
 );
+CREATE INDEX outcome_in_order ON lucid.outcome (session_key, seq, number);
 
 CREATE TABLE lucid.intent (
     number bigint GENERATED ALWAYS AS IDENTITY,
@@ -121,6 +124,7 @@ CREATE TABLE lucid.incident (
     at timestamptz NOT NULL,
     body text NOT NULL
 );
+CREATE INDEX incident_in_order ON lucid.incident (session_key, number);
 
 -- A message may be longer than an index takes.
 CREATE UNIQUE INDEX incident_once ON lucid.incident (

@@ -281,17 +281,30 @@ VALUES (:session_key, :word_id, :at, :body)
 ON CONFLICT DO NOTHING;
 
 -- name: words
-SELECT body FROM word AS w
-WHERE w.session_key = :session_key AND NOT EXISTS (
-    SELECT 1 FROM word_heard AS h WHERE h.session_key = w.session_key AND h.word_id = w.id
-)
-ORDER BY w.rowid;
+SELECT 0 AS seq, w.rowid AS number, w.body
+FROM word AS w
+WHERE
+    w.session_key = :session_key
+    AND w.rowid > :after_number
+    AND NOT EXISTS (
+        SELECT 1 FROM word_heard AS h WHERE h.session_key = w.session_key AND h.word_id = w.id
+    )
+ORDER BY w.rowid
+LIMIT :limit;
 
 -- name: verdicts
-SELECT body FROM verdict WHERE session_key = :session_key ORDER BY seq, rowid;
+SELECT seq, rowid AS number, body
+FROM verdict
+WHERE session_key = :session_key AND (seq, rowid) > (:after_seq, :after_number)
+ORDER BY seq, rowid
+LIMIT :limit;
 
 -- name: decisions
-SELECT body FROM decision WHERE session_key = :session_key ORDER BY seq, rowid;
+SELECT seq, rowid AS number, body
+FROM decision
+WHERE session_key = :session_key AND (seq, rowid) > (:after_seq, :after_number)
+ORDER BY seq, rowid
+LIMIT :limit;
 
 -- name: decisions_by_prefix
 SELECT body FROM decision
@@ -300,13 +313,25 @@ ORDER BY id, session_key
 LIMIT :limit;
 
 -- name: outcomes
-SELECT body FROM outcome WHERE session_key = :session_key ORDER BY seq, rowid;
+SELECT seq, rowid AS number, body
+FROM outcome
+WHERE session_key = :session_key AND (seq, rowid) > (:after_seq, :after_number)
+ORDER BY seq, rowid
+LIMIT :limit;
 
 -- name: intents
-SELECT body FROM intent WHERE session_key = :session_key ORDER BY rowid;
+SELECT 0 AS seq, rowid AS number, body
+FROM intent
+WHERE session_key = :session_key AND rowid > :after_number
+ORDER BY rowid
+LIMIT :limit;
 
 -- name: incidents
-SELECT body FROM incident WHERE session_key = :session_key ORDER BY rowid;
+SELECT 0 AS seq, rowid AS number, body
+FROM incident
+WHERE session_key = :session_key AND rowid > :after_number
+ORDER BY rowid
+LIMIT :limit;
 
 -- name: prompts
 SELECT uuid, at, compressed, message FROM prompt WHERE session_key = :session_key ORDER BY rowid;
@@ -366,7 +391,11 @@ VALUES (:session_key, :snapshot_id, :at, :body)
 ON CONFLICT DO NOTHING;
 
 -- name: files
-SELECT body FROM files WHERE session_key = :session_key ORDER BY rowid;
+SELECT 0 AS seq, rowid AS number, body
+FROM files
+WHERE session_key = :session_key AND rowid > :after_number
+ORDER BY rowid
+LIMIT :limit;
 
 -- name: write_files_chunk
 INSERT INTO files_chunk (session_key, snapshot_id, number, data)
@@ -390,6 +419,18 @@ SELECT
     lease_until AS expires_at
 FROM folder
 WHERE name = :name;
+
+-- name: live_folders
+SELECT
+    key,
+    name,
+    followed_at,
+    lease_owner AS owner,
+    lease_epoch AS epoch,
+    lease_until AS expires_at
+FROM folder
+WHERE lease_until > :now
+ORDER BY name;
 
 -- name: take_folder
 UPDATE folder

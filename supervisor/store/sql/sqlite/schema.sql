@@ -65,6 +65,7 @@ CREATE TABLE verdict (
     body TEXT NOT NULL,
     PRIMARY KEY (session_key, id)
 );
+CREATE INDEX verdict_in_order ON verdict (session_key, seq);
 
 CREATE TABLE decision (
     session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
@@ -78,6 +79,7 @@ CREATE TABLE decision (
     body TEXT NOT NULL,
     PRIMARY KEY (session_key, id)
 );
+CREATE INDEX decision_in_order ON decision (session_key, seq);
 CREATE INDEX decision_by_id ON decision (id);
 
 CREATE TABLE outcome (
@@ -89,6 +91,7 @@ CREATE TABLE outcome (
     body TEXT NOT NULL,
     PRIMARY KEY (session_key, decision_id, status, seq)
 );
+CREATE INDEX outcome_in_order ON outcome (session_key, seq);
 
 CREATE TABLE intent (
     session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
@@ -110,6 +113,7 @@ CREATE TABLE incident (
     body TEXT NOT NULL,
     PRIMARY KEY (session_key, seq, source, place, message)
 );
+CREATE INDEX incident_in_order ON incident (session_key);
 
 CREATE TABLE prompt (
     session_key INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
