@@ -57,7 +57,7 @@
               max without (failure_mode) (lucid_longest_failure_seconds{failure_mode="false_completion"}) > 120
               or
               sum without (action, choice, failure_mode) (
-                increase(lucid_decisions_total{failure_mode="false_completion", choice="exhausted"}[15m])
+                increase(lucid_decisions_total{failure_mode="false_completion", choice=~"exhausted|observe"}[15m])
               ) > 0
             |||,
             'An agent said that it was done, was not, and was left at that.',

@@ -19,8 +19,9 @@
     // The detector of stalls has waited already before it says so.
     stalledSeconds: 5 * 60,
 
-    // Nothing at all in the midst of a turn. Longer than the longest tool call that is healthy.
-    silentSeconds: 60 * 60,
+    // Nothing at all in the midst of a turn. Longer than all but 4 of 8,861 tool calls on record,
+    // and shorter than the half hour after which a sidecar takes a silent session for ended.
+    silentSeconds: 25 * 60,
 
     // Claude Code compacts by itself at 0.84 to 0.86: beyond, that failed or is switched off.
     contextRatio: 0.9,

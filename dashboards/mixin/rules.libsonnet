@@ -22,12 +22,18 @@
             |||,
           },
           {
-            // By process. `stop` is a check at a turn's end, `interruption` the infrastructure's.
+            // By process, for each session that it had in that time, those that ended included.
+            // `stop` is a check at a turn's end, `interruption` the infrastructure's.
             record: 'instance:lucid_interventions:per_session_increase30m',
             expr: |||
               sum without (action, failure_mode) (increase(lucid_interventions_total{failure_mode!~"stop|interruption"}[30m]))
               /
-              clamp_min(sum without (state) (avg_over_time(lucid_sessions[30m])), 1)
+              clamp_min(
+                sum without (state) (lucid_sessions)
+                +
+                sum without (state) (increase(lucid_sessions_ended_total[30m])),
+                1
+              )
             |||,
           },
           {

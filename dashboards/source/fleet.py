@@ -114,7 +114,7 @@ def fleet() -> Dashboard:
             "has been so. Long tool calls are silent, too.",
             Ask(f"max(lucid_longest_silence_seconds{{{_ALL}}})", "longest"),
             unit="s",
-            thresholds=steps(3600),
+            thresholds=steps(1500),
             span=24,
         ),
     ):

@@ -28,7 +28,7 @@ def health() -> Dashboard:
         figure(
             "Processes up",
             "Processes of Lucid that Prometheus reaches.",
-            Ask(f"sum(up{{{_ALL}}})"),
+            Ask(f"count(lucid_build_info{{{_ALL}}}) or vector(0)"),
         ),
         figure(
             "Last progress",

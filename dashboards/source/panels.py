@@ -60,15 +60,16 @@ def figure(
     thresholds: dashboard.ThresholdsConfig | None = None,
     span: int = 4,
 ) -> stat.Panel:
-    """One number, and how it went."""
+    """One number, and how it went; of one for the whole time that is shown, the number alone."""
+    in_all = "$__range" in ask.expr
     shown = stat.Panel().title(title).description(about).unit(unit).span(span).height(4)
     shown.color_mode(
         layout.BigValueColorMode.VALUE if thresholds else layout.BigValueColorMode.NONE
     )
-    shown.graph_mode(layout.BigValueGraphMode.AREA)
+    shown.graph_mode(layout.BigValueGraphMode.NONE if in_all else layout.BigValueGraphMode.AREA)
     shown.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     shown.no_value("0" if unit == "short" else "–")  # noqa: RUF001 - a dash, as in a table
-    return _asking(shown, [ask], thresholds or _plain())
+    return _asking(shown, [ask], thresholds or _plain(), now=in_all)
 
 
 def lines(
@@ -113,7 +114,7 @@ def bars(
     shown.orientation(layout.VizOrientation.HORIZONTAL)
     shown.display_mode(layout.BarGaugeDisplayMode.BASIC)
     shown.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-    return _asking(shown, [ask], thresholds or _plain())
+    return _asking(shown, [ask], thresholds or _plain(), now=True)
 
 
 def _over_time(title: str, about: str, unit: str, span: int) -> timeseries.Panel:
@@ -133,11 +134,17 @@ def _over_time(title: str, about: str, unit: str, span: int) -> timeseries.Panel
 
 
 def _asking(
-    shown: _Panel, asks: list[Ask] | tuple[Ask, ...], at: dashboard.ThresholdsConfig
+    shown: _Panel,
+    asks: list[Ask] | tuple[Ask, ...],
+    at: dashboard.ThresholdsConfig,
+    *,
+    now: bool = False,
 ) -> _Panel:
+    """Asked `now`, a series that is no more is not shown; over time, its last value would be."""
     shown.datasource(_DATASOURCE).thresholds(at)
     for ref, ask in zip("ABCDEF", asks, strict=False):
-        query = prometheus.Dataquery().expr(ask.expr).range().ref_id(ref)
+        query = prometheus.Dataquery().expr(ask.expr).ref_id(ref)
+        query = query.instant() if now else query.range()
         query.legend_format(ask.legend or "__auto").datasource(_DATASOURCE)
         shown.with_target(query)
     return shown

@@ -28,7 +28,7 @@ def session() -> Dashboard:
         .enable(True)
         .icon_color("orange")
         .expr(
-            f"sum by (action, failure_mode) (increase(lucid_interventions_total{{{_ALL}}}[1m])) > 0"
+            f"sum by (action, failure_mode) (increase(lucid_interventions_total{{{_ALL}}}[2m])) > 0"
         )
     )
     for panel in (
@@ -42,7 +42,7 @@ def session() -> Dashboard:
             "Since the last sign of life in the midst of a turn; 0 between turns.",
             Ask(f"max(lucid_longest_silence_seconds{{{_ALL}}})"),
             unit="s",
-            thresholds=steps(300, 3600),
+            thresholds=steps(300, 1500),
         ),
         figure(
             "Context in use",

@@ -163,12 +163,14 @@ def test_there_is_no_runbook_without_an_alert() -> None:
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_each_alert_is_tested_to_fire_and_to_be_quiet(name: str) -> None:
+def test_each_alert_is_tested_to_fire_to_be_quiet_and_to_resolve(name: str) -> None:
     text = (FOLDER / "prometheus" / "tests" / f"{name}.yaml").read_text(encoding="utf-8")
-    checks = [one for case in yaml.safe_load(text)["tests"] for one in case["alert_rule_test"]]
+    cases = [one.get("alert_rule_test", []) for one in yaml.safe_load(text)["tests"]]
+    fires = [[bool(check["exp_alerts"]) for check in case] for case in cases]
 
-    assert {one["alertname"] for one in checks} == {name}
-    assert {bool(one["exp_alerts"]) for one in checks} == {True, False}
+    assert {check["alertname"] for case in cases for check in case} == {name}
+    assert [True, False] in fires
+    assert any(case and not any(case) for case in fires)
 
 
 def test_promtool_finds_no_fault_in_the_rules() -> None:
@@ -213,6 +215,25 @@ def test_a_panel_says_what_it_shows_in_which_unit(panel: dict[str, Any]) -> None
     assert panel["datasource"]["uid"] == "${datasource}"
     for target in panel["targets"]:
         assert 'job=~"$job", instance=~"$instance"' in target["expr"]
+
+
+@pytest.mark.parametrize("panel", panels())
+def test_what_is_shown_as_it_is_now_is_asked_for_now(panel: dict[str, Any]) -> None:
+    """Over time, the last value of a series that is no more would be shown."""
+    for target in panel["targets"]:
+        if panel["type"] == "bargauge" or "$__range" in target["expr"]:
+            assert target["instant"]
+        else:
+            assert target["range"]
+
+
+@pytest.mark.parametrize("panel", panels())
+def test_a_panel_asks_for_what_is_lucids(panel: dict[str, Any]) -> None:
+    """Chosen is by default every job that Prometheus has."""
+    for target in panel["targets"]:
+        asked = re.findall(r"(\w+){job=~", target["expr"])
+        assert asked
+        assert all(name.startswith("lucid_") for name in asked)
 
 
 @pytest.mark.parametrize("panel", panels())

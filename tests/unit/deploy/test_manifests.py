@@ -175,6 +175,43 @@ def test_a_value_that_the_chart_does_not_know_is_refused() -> None:
         charted(worker={"replica": 3})
 
 
+def test_an_address_of_runbooks_that_a_name_cannot_follow_is_refused() -> None:
+    with pytest.raises(Exception, match="runbookUrl"):
+        charted(monitoring={"runbookUrl": "https://wiki.example.org/lucid"})
+
+
+def test_a_site_adds_policies_variables_and_the_key_of_its_registry() -> None:
+    more = [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}]
+    file = "/etc/lucid/policies/ours.yaml"
+    manifests = charted(
+        image={"pullSecrets": ["registry"]},
+        policies="our-policies",
+        worker={"env": more, "policy": file},
+        agent={"enabled": True, "env": more, "sidecar": {"env": more, "policy": file}},
+    )
+
+    check(manifests)
+    for pod in pods(manifests):
+        assert pod["imagePullSecrets"] == [{"name": "registry"}]
+        assert {"name": "policies", "configMap": {"name": "our-policies"}} in pod["volumes"]
+    for one in containers(manifests):
+        assert one["env"][-1] == more[0]
+        mounted = {place["mountPath"] for place in one["volumeMounts"]}
+        runs_lucid = one["name"] != "agent"
+        assert (f"--policy={file}" in one["args"]) is runs_lucid
+        assert (str(Path(file).parent) in mounted) is runs_lucid
+
+
+def test_whoever_may_connect_reaches_the_port_that_lucid_listens_on() -> None:
+    """By its number: older network plugins do not know the names of a sidecar's ports."""
+    manifests = plain("base") + plain("agent")
+    ((allowed,),) = (rule["ports"] for rule in named(manifests, "NetworkPolicy")["spec"]["ingress"])
+    for one in containers(manifests):
+        if one["name"] != "agent":
+            assert one["ports"] == [{"name": "http", "containerPort": allowed["port"]}]
+            assert f"--listen=0.0.0.0:{allowed['port']}" in one["args"]
+
+
 def test_everybody_is_restricted() -> None:
     """As the Pod Security Standard of that name says, and a read-only root besides."""
     manifests = plain("base") + plain("agent")

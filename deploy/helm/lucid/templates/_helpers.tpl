@@ -24,6 +24,12 @@ securityContext:
   runAsGroup: 10001
   fsGroup: 10001
   seccompProfile: {type: RuntimeDefault}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "lucid.container" -}}
@@ -59,12 +65,24 @@ livenessProbe:
   valueFrom: {secretKeyRef: {name: {{ .Values.secrets.lucid }}, key: store-key}}
 - {name: LUCID_TOKEN_FILE, value: /etc/lucid/secret/token}
 - {name: LUCID_LOG_FORMAT, value: json}
+# When each series began: as many series again, of no use to Prometheus.
+- {name: PROMETHEUS_DISABLE_CREATED_SERIES, value: "true"}
 {{- end }}
 
-{{- define "lucid.token" -}}
+{{- define "lucid.volumes" -}}
 - name: token
   secret:
     secretName: {{ .Values.secrets.lucid }}
     items: [{key: token, path: token}]
     defaultMode: 0440
+{{- with .Values.policies }}
+- {name: policies, configMap: {name: {{ . }}}}
+{{- end }}
+{{- end }}
+
+{{- define "lucid.mounts" -}}
+- {name: token, mountPath: /etc/lucid/secret, readOnly: true}
+{{- if .Values.policies }}
+- {name: policies, mountPath: /etc/lucid/policies, readOnly: true}
+{{- end }}
 {{- end }}
