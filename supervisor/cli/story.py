@@ -1,13 +1,11 @@
-"""The story of a session as a person reads it: one line for each thing that happened."""
+"""The story of a session while it is told: the lines of its messages."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import msgspec
 from claude_agent_sdk import (
     AssistantMessage,
     Message,
@@ -20,56 +18,11 @@ from claude_agent_sdk import (
     UserMessage,
 )
 
-from supervisor.cli.output import short
+from supervisor.cli.beats import SHOWN, Beat, beats_of_event, call_of, result_of
 from supervisor.core.decision import Choice
-from supervisor.core.entry import (
-    ApiError,
-    Compaction,
-    Entry,
-    Origin,
-    Prompt,
-    Text,
-    ToolCall,
-    ToolResult,
-    Unknown,
-)
 from supervisor.core.text import one_line
 
-__all__ = ["LUCIDS", "Beat", "Story", "beats_of_entry", "beats_of_event"]
-
-LUCIDS = frozenset({"verdict", "decision", "skipped", "outcome", "incident"})
-"""Kinds of beats that are Lucid's doing; the others are the agent's."""
-
-_LIMIT = 200
-"""Characters shown of anything the agent wrote or read."""
-
-_OWN_LIMIT = 1000
-"""Characters shown of what Lucid told the agent."""
-
-_SAYING = ("command", "file_path", "path", "pattern", "query", "url", "prompt", "description")
-"""Arguments that say most about a call, the first one present is shown."""
-
-_ERROR_TAG = re.compile(r"</?tool_use_error>(?:Error: )?")
-
-
-@dataclass(frozen=True)
-class Beat:
-    """One line of the story: what kind of thing happened, a title and some text."""
-
-    kind: str
-    title: str
-    text: str
-    agent: str = ""
-    """The subagent that it happened to; empty for the main agent."""
-
-    @property
-    def headline(self) -> str:
-        """The agent, where it is not the main one, and the title."""
-        agent = f"[{short(self.agent)}]" if self.agent else ""
-        return f"{agent} {self.title}".strip()
-
-    def __str__(self) -> str:
-        return f"{self.kind:<8}  {'  '.join(filter(None, (self.headline, self.text)))}".rstrip()
+__all__ = ["Story"]
 
 
 class Story:
@@ -96,13 +49,13 @@ def _in_full(message: Message) -> Iterator[Beat]:
     if isinstance(message, AssistantMessage):
         for block in message.content:
             if isinstance(block, TextBlock):
-                yield Beat("agent", "", one_line(block.text, _LIMIT))
+                yield Beat("agent", "", one_line(block.text, SHOWN))
             elif isinstance(block, ToolUseBlock):
-                yield Beat("call", one_line(block.name, 60), _arguments(block.input))
+                yield call_of(block.name, block.input)
     elif isinstance(message, UserMessage) and isinstance(message.content, list):
         for item in message.content:
             if isinstance(item, ToolResultBlock):
-                yield _result(_content(item.content), bool(item.is_error))
+                yield result_of(_content(item.content), bool(item.is_error))
     elif isinstance(message, SystemMessage) and message.subtype.startswith("lucid_"):
         yield from beats_of_event(message.subtype.removeprefix("lucid_"), message.data)
     elif isinstance(message, SystemMessage) and message.subtype == "api_retry":
@@ -113,12 +66,12 @@ def _retry(data: Mapping[str, Any]) -> Beat:
     """The CLI's word that a model call failed and will be tried again."""
     again = f"try {data.get('attempt')} of {data.get('max_retries')} failed, trying again"
     status = data.get("error_status") or data.get("error") or "error"
-    return Beat("api", one_line(str(status), 40), one_line(again, _LIMIT))
+    return Beat("api", one_line(str(status), 40), one_line(again, SHOWN))
 
 
 def _in_brief(message: Message) -> Iterator[Beat]:
     if isinstance(message, ResultMessage) and message.result and not message.is_error:
-        yield Beat("agent", "", one_line(message.result, _LIMIT))
+        yield Beat("agent", "", one_line(message.result, SHOWN))
     elif isinstance(message, SystemMessage) and message.subtype == "lucid_decision":
         if message.data["choice"] == Choice.ACT:
             yield from beats_of_event("verdict", message.data["verdict"])
@@ -129,75 +82,7 @@ def _in_brief(message: Message) -> Iterator[Beat]:
                 yield beat
 
 
-def beats_of_event(kind: str, data: Mapping[str, Any]) -> Iterator[Beat]:
-    """The lines of one of Lucid's own events, given as plain data."""
-    agent = data.get("verdict", data).get("agent_id") or ""
-    if kind == "verdict":
-        facts = f"{data['severity']}, confidence {data['confidence']:.2f}"
-        text = f"{one_line(data['summary'], _LIMIT)} ({facts})"
-        yield Beat("verdict", data["failure_mode"], text, agent)
-    elif kind == "decision":
-        title = data["action"] if data["choice"] == Choice.ACT else data["choice"]
-        for passed in data["skipped"]:
-            yield Beat("skipped", passed["action"], one_line(passed["reason"], _LIMIT), agent)
-        yield Beat("decision", title, one_line(data["reason"], _LIMIT), agent)
-    elif kind == "outcome":
-        did = f" ({one_line(data['did'], _LIMIT)})" if data["did"] else ""
-        title = f"{data['action']} {data['status']}"
-        yield Beat("outcome", title, one_line(data["reason"], _LIMIT) + did, agent)
-    else:
-        place = f"{one_line(data['place'], 80)}: " if data.get("place") else ""
-        source = one_line(data["source"], 60)
-        yield Beat("incident", source, place + one_line(data["message"], _LIMIT))
-
-
-def beats_of_entry(entry: Entry) -> Iterator[Beat]:
-    """The lines of one stored entry; none for what only the runtime cares about."""
-    agent = entry.agent_id or ""
-    if isinstance(entry, Prompt):
-        limit = _OWN_LIMIT if entry.origin is Origin.LUCID else _LIMIT
-        yield Beat("prompt", entry.origin, one_line(entry.text, limit), agent)
-    elif isinstance(entry, Text):
-        yield Beat("agent", "", one_line(entry.text, _LIMIT), agent)
-    elif isinstance(entry, ToolCall):
-        call = _arguments(_decoded(entry.input))
-        yield Beat("call", one_line(entry.tool, 60), call, agent)
-    elif isinstance(entry, ToolResult):
-        yield replace(_result(entry.text, entry.is_error), agent=agent)
-    elif isinstance(entry, Compaction):
-        why = one_line(entry.trigger or "", 20)
-        yield Beat("compact", why, "history replaced by a summary", agent)
-    elif isinstance(entry, ApiError):
-        message = one_line(entry.message, _LIMIT)
-        yield Beat("api", str(entry.status or "error"), message, agent)
-    elif isinstance(entry, Unknown):
-        problem = one_line(entry.problem or "", _LIMIT)
-        yield Beat("unknown", one_line(entry.type, 40), problem, agent)
-
-
-def _result(text: str, is_error: bool) -> Beat:
-    if is_error:
-        text = _ERROR_TAG.sub("", text[:10_000])
-    return Beat("result", "error" if is_error else "ok", one_line(text, _LIMIT))
-
-
 def _content(content: object) -> str:
     if isinstance(content, list):
         return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return str(content or "")
-
-
-def _decoded(raw: msgspec.Raw) -> object:
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return bytes(raw).decode(errors="replace")
-
-
-def _arguments(arguments: object) -> str:
-    if isinstance(arguments, dict):
-        for name in _SAYING:
-            if isinstance(arguments.get(name), str):
-                return one_line(arguments[name], _LIMIT)
-        arguments = msgspec.json.encode(arguments).decode()
-    return one_line(str(arguments), _LIMIT)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import sys
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from claude_agent_sdk import Message
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from supervisor.cli.beats import LUCIDS, Beat
 from supervisor.cli.output import columns, say, say_json, say_told
-from supervisor.cli.story import LUCIDS, Beat, Story
-from supervisor.cli.tally import Tally
 from supervisor.privacy.redaction import redactor
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import Message
+
+    from supervisor.cli.story import Story
+    from supervisor.cli.tally import Tally
 
 __all__ = [
     "JsonTerminal",
@@ -219,6 +223,8 @@ def terminal(
     *, as_json: bool = False, in_brief: bool = False, on: Console | None = None
 ) -> Terminal:
     """The way to tell the story on this standard output."""
+    from supervisor.cli.story import Story  # and with it the Agent SDK
+
     story = Story(in_brief=in_brief)
     screen = on if on is not None else console()
     if as_json:

@@ -9,8 +9,8 @@ from datetime import datetime
 
 import msgspec
 
+from supervisor.cli.beats import Beat, beats_of_entry, beats_of_event
 from supervisor.cli.output import short
-from supervisor.cli.story import Beat, beats_of_entry, beats_of_event
 from supervisor.core.decision import Decision
 from supervisor.core.entry import Entry
 from supervisor.core.outcome import Outcome

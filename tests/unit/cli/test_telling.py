@@ -22,7 +22,8 @@ from claude_agent_sdk import (
 )
 from rich.console import Console
 
-from supervisor.cli.story import Beat, Story
+from supervisor.cli.beats import Beat
+from supervisor.cli.story import Story
 from supervisor.cli.tally import Tally
 from supervisor.cli.terminal import JsonTerminal, LiveTerminal, PlainTerminal, Terminal, rendered
 from tests.unit.cli.conftest import EVIL, unprintable
