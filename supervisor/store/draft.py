@@ -94,10 +94,10 @@ def origin(drafts: Iterable[Draft]) -> str | None:
 
 
 def fold(summary: str | None, key: SessionKey, stored: Sequence[StoredEntry]) -> str | None:
-    """The SDK's digest of a transcript, brought up to date; a subagent's has none. It is the
-    same object where nothing has changed."""
+    """The SDK's digest of a transcript, brought up to date; None where what is kept of it
+    stays as it is. A subagent's transcript has none."""
     if key.get("subpath"):
-        return summary
+        return None
     from claude_agent_sdk import fold_session_summary  # takes a second to import
 
     before: SessionSummaryEntry | None = None
@@ -107,5 +107,5 @@ def fold(summary: str | None, key: SessionKey, stored: Sequence[StoredEntry]) ->
     entries = [entry for entry in decoded if entry is not None]
     data = fold_session_summary(before, key, entries)["data"]
     if before is not None and data == before["data"]:
-        return summary
+        return None
     return codec.encode(data).decode()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from supervisor.core.lease import Lease
 from supervisor.errors import StoreError
 from supervisor.store import (
+    postgres_bulk,
     postgres_entries,
     postgres_files,
     postgres_folders,
@@ -19,7 +20,7 @@ from supervisor.store import (
 )
 from supervisor.store.draft import drafts_of
 from supervisor.store.folders import FileMark
-from supervisor.store.interface import Recorded, Store, StoredEntry
+from supervisor.store.interface import Addition, Recorded, Store, StoredEntry
 from supervisor.store.postgres_pool import Connections
 from supervisor.store.postgres_query import Database
 from supervisor.store.postgres_schema import migrate
@@ -145,6 +146,18 @@ class PostgresStore(Store):
         return await self._change(
             lambda db: postgres_entries.write(db, key, drafts, session_id, lease)
         )
+
+    async def write_all(
+        self, additions: Sequence[Addition]
+    ) -> Sequence[list[StoredEntry] | Exception]:
+        results: dict[int, list[StoredEntry] | Exception] = {}
+        if len(additions) > 1:
+            with explained(self.address):
+                results.update(await postgres_bulk.write_all(self._connections, additions))
+        left = [number for number in range(len(additions)) if number not in results]
+        others = await super().write_all([additions[number] for number in left])
+        results.update(zip(left, others, strict=True))
+        return [results[number] for number in range(len(additions))]
 
     load = _reads(postgres_entries.load)
     list_sessions = _reads(postgres_entries.list_sessions)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
 from psycopg.rows import DictRow
 
 from supervisor.core.lease import Lease
 from supervisor.store import codec, refusal
+from supervisor.store.bulk import Place
 from supervisor.store.draft import Draft, fold, origin
 from supervisor.store.interface import StoredEntry
 from supervisor.store.postgres_query import Database
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Place",
+    "LockedPlace",
     "aside",
     "delete",
     "insert",
+    "insert_all",
     "list_sessions",
     "list_subkeys",
     "list_summaries",
@@ -54,14 +55,9 @@ _LARGE = 256 * 1024
 """Bytes whose compression or decoding takes longer than other tasks should wait."""
 
 
-class Place(msgspec.Struct, kw_only=True):
+class LockedPlace(Place, kw_only=True):
     """A transcript and its session, both locked, so that its writers take turns."""
 
-    key: int
-    summary: str | None = None
-    session_key: int
-    session_id: str
-    last_seq: int
     lease: Lease | None
 
 
@@ -91,21 +87,21 @@ async def write(
     return stored
 
 
-async def place_of(db: Database, key: SessionKey) -> Place | None:
-    """The transcript of that key, if it is there; see `Place`."""
+async def place_of(db: Database, key: SessionKey) -> LockedPlace | None:
+    """The transcript of that key, if it is there."""
     row = await db.find("transcript", **key_columns(key))
-    return None if row is None else Place(**_with_lease(row))
+    return None if row is None else LockedPlace(**_with_lease(row))
 
 
 async def _new_place(
     db: Database, key: SessionKey, drafts: Sequence[Draft], wanted: str | None
-) -> Place:
+) -> LockedPlace:
     session: DictRow | None = None
     while session is None:  # it may be deleted before it is locked
         owner = await _session_for(db, key, drafts, wanted)
         session = await db.find("session_of_key", session_key=owner)
     made = await db.one("insert_transcript", session_key=session["session_key"], **key_columns(key))
-    return Place(**made, **_with_lease(session))
+    return LockedPlace(**made, **_with_lease(session))
 
 
 async def _session_for(
@@ -152,33 +148,41 @@ def _new(drafts: Iterable[Draft], known: set[_Identity]) -> Iterator[Draft]:
 
 
 async def insert(db: Database, place: Place, new: Sequence[Draft], seqs: Sequence[int]) -> None:
-    """Insert entries under these numbers."""
-    done = 0
-    for chunk in _chunks(new):
+    """Insert entries of one transcript under these numbers."""
+    await insert_all(db, [(place, seq, draft) for seq, draft in zip(seqs, new, strict=True)])
+
+
+async def insert_all(db: Database, entries: Iterable[tuple[Place, int, Draft]]) -> None:
+    """Insert entries, each where it belongs and under its number."""
+    for chunk in _chunks(entries):
+        places, seqs, drafts = zip(*chunk, strict=True)
         await db.run(
             "insert_entries",
-            session_key=place.session_key,
-            transcript_key=place.key,
-            seqs=seqs[done : done + len(chunk)],
-            uuids=[draft.uuid for draft in chunk],
-            places=[draft.place for draft in chunk],
-            inherited=[draft.inherited for draft in chunk],
-            compressed=[draft.compressed for draft in chunk],
-            raws=[draft.kept for draft in chunk],
+            session_keys=[place.session_key for place in places],
+            transcript_keys=[place.key for place in places],
+            seqs=list(seqs),
+            uuids=[draft.uuid for draft in drafts],
+            places=[draft.place for draft in drafts],
+            inherited=[draft.inherited for draft in drafts],
+            compressed=[draft.compressed for draft in drafts],
+            raws=[draft.kept for draft in drafts],
         )
-        done += len(chunk)
 
 
-def _chunks(new: Iterable[Draft]) -> Iterator[list[Draft]]:
-    chunk: list[Draft] = []
+def _chunks(
+    entries: Iterable[tuple[Place, int, Draft]],
+) -> Iterator[list[tuple[Place, int, Draft]]]:
+    chunk: list[tuple[Place, int, Draft]] = []
     size = 0
-    for draft in new:
-        if chunk and (len(chunk) >= _BATCH_ROWS or size + len(draft.kept) > _BATCH_BYTES):
+    for entry in entries:
+        more = len(entry[2].kept)
+        if chunk and (len(chunk) >= _BATCH_ROWS or size + more > _BATCH_BYTES):
             yield chunk
             chunk, size = [], 0
-        chunk.append(draft)
-        size += len(draft.kept)
-    yield chunk
+        chunk.append(entry)
+        size += more
+    if chunk:
+        yield chunk
 
 
 async def _advance(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from supervisor.store.sqlite_bulk import EntryWrite, Placed, places_of, write_all
+from supervisor.store.bulk import Placed
+from supervisor.store.sqlite_bulk import EntryWrite, places_of, write_all
 from supervisor.store.sqlite_database import Database
 
 __all__ = ["join"]

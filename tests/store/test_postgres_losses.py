@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from claude_agent_sdk import SessionKey
 
-from supervisor.errors import StoreError
+from supervisor.errors import StoreAway, StoreError
+from supervisor.store.interface import Addition
 from supervisor.store.postgres import PostgresStore
 from tests.postgres import PostgresServer
 from tests.store.relay import Loss, Relay, relay
@@ -73,6 +74,28 @@ async def test_a_write_whose_connection_is_lost_is_done_once_and_says_what_was_n
     assert [(entry.seq, entry.uuid) for entry in stored] == [(2, "second"), (3, None), (4, None)]
     assert await _uuids(store) == ["first", "second", None, None]
     assert [entry.seq for entry in await store.write(KEY, [_raw("third")])] == [5]
+
+
+@pytest.mark.parametrize("loss", Loss)
+async def test_writes_that_share_a_lost_connection_are_done_once(
+    lossy: tuple[PostgresStore, Relay], loss: Loss
+) -> None:
+    store, line = lossy
+    other = SessionKey(project_key="p", session_id="other")
+    await store.write(other, [_raw("first")])
+    line.lose(loss)
+    results = await store.write_all(
+        [
+            Addition(KEY, [_raw("first"), _raw("second")]),
+            Addition(other, [_raw(mode="plan")]),
+            Addition(KEY, [_raw(mode="plan"), _raw("second")]),
+        ]
+    )
+    assert line.losses == 1
+    told = [[entry.seq for entry in one] for one in results if isinstance(one, list)]
+    assert told == [[2], [2], [3]]
+    assert await _uuids(store) == ["first", "second", None]
+    assert len([entry async for entry in store.entries("other")]) == 2
 
 
 @pytest.mark.parametrize(("loss", "kept"), [(Loss.REQUEST, False), (Loss.ANSWER, True)])
@@ -205,6 +228,50 @@ async def test_a_restart_in_the_middle_of_writes_loses_and_doubles_nothing(
     expected = [(1, "first"), *sorted(written)]
     labels = [json.loads(entry.raw).get("nameless", entry.uuid) for entry in entries]
     assert expected == list(zip(range(1, len(entries) + 1), labels, strict=True))
+
+
+async def test_a_restart_between_writes_that_are_made_together_loses_and_doubles_nothing(
+    store: PostgresStore, postgres_server: PostgresServer
+) -> None:
+    keys = [SessionKey(project_key="p", session_id=f"s{number}") for number in range(8)]
+    await asyncio.gather(*(store.write(key, [_raw("first")]) for key in keys))
+    under_way = asyncio.Event()
+
+    async def writer(mine: list[SessionKey]) -> None:
+        for number in range(30):
+            raws = [_raw(f"u{number}"), _raw(nameless=number)]
+            results = await store.write_all([Addition(key, raws) for key in mine])
+            expected = [2 * number + 2, 2 * number + 3]
+            for result in results:
+                assert isinstance(result, list)
+                assert [entry.seq for entry in result] == expected
+            if number == 10:
+                under_way.set()
+
+    async def restarts() -> None:
+        await under_way.wait()
+        postgres_server.restart(signal.SIGQUIT)
+
+    await asyncio.gather(writer(keys[:4]), writer(keys[4:]), restarts())
+    for key in keys:
+        entries = [entry async for entry in store.entries(key["session_id"])]
+        assert [entry.seq for entry in entries] == list(range(1, 62))
+
+
+async def test_while_the_server_is_away_several_writes_are_told_so_at_once(
+    postgres_dsn: str, postgres_server: PostgresServer
+) -> None:
+    soon = timedelta(milliseconds=50)
+    async with PostgresStore(postgres_dsn, reconnect_within=soon) as store:
+        additions = [Addition(KEY, [_raw("a")], offsets=[0]), Addition(KEY, [_raw("b")])]
+        await store.write_all(additions)
+        postgres_server.stop()
+        try:
+            with pytest.raises(StoreAway, match="cannot be reached"):
+                await store.write_all(additions)
+        finally:
+            postgres_server.start()
+        assert await store.write_all(additions) == [[], []]
 
 
 async def test_a_server_that_stays_away_is_told_in_one_sentence_and_used_when_it_is_back(

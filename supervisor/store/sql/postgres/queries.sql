@@ -200,6 +200,21 @@ WHERE
     AND t.subpath = %(subpath)s
 FOR NO KEY UPDATE;
 
+-- name: transcripts_of_writes
+-- The same of several, by their write's number from 1. A transcript that another writer has
+-- locked just now is left out: who waits for no row is in no deadlock, and holds nobody up.
+SELECT w.number, t.key, t.session_key, t.summary, s.id AS session_id, s.last_seq
+FROM
+    unnest(%(project_keys)s::text [], %(sdk_session_ids)s::text [], %(subpaths)s::text [])
+    WITH ORDINALITY AS w (project_key, sdk_session_id, subpath, number)
+INNER JOIN lucid.transcript AS t
+    ON
+        w.project_key = t.project_key
+        AND w.sdk_session_id = t.sdk_session_id
+        AND w.subpath = t.subpath
+INNER JOIN lucid.session AS s ON t.session_key = s.key
+FOR NO KEY UPDATE OF t, s SKIP LOCKED;
+
 -- name: lock_sdk_session
 -- Those who make a transcript of one SDK session come one after another.
 SELECT pg_advisory_xact_lock(1279607620, hashtext(%(sdk_session_id)s));
@@ -219,12 +234,24 @@ LIMIT 1;
 -- name: advance
 WITH advanced AS (
     UPDATE lucid.transcript
-    SET updated_at = clock_timestamp(), summary = %(summary)s
+    SET updated_at = clock_timestamp(), summary = coalesce(%(summary)s, summary)
     WHERE key = %(transcript_key)s
 )
 UPDATE lucid.session
 SET updated_at = clock_timestamp(), last_seq = %(last_seq)s
 WHERE key = %(session_key)s;
+
+-- name: advance_all
+WITH advanced AS (
+    UPDATE lucid.transcript AS t
+    SET updated_at = clock_timestamp(), summary = coalesce(a.summary, t.summary)
+    FROM unnest(%(transcript_keys)s::bigint [], %(summaries)s::text []) AS a (key, summary)
+    WHERE t.key = a.key
+)
+UPDATE lucid.session AS s
+SET updated_at = clock_timestamp(), last_seq = a.last_seq
+FROM unnest(%(session_keys)s::bigint [], %(last_seqs)s::bigint []) AS a (key, last_seq)
+WHERE s.key = a.key;
 
 -- name: delete_transcript
 DELETE FROM lucid.transcript
@@ -267,12 +294,35 @@ SELECT NULL AS uuid, place
 FROM lucid.entry
 WHERE transcript_key = %(transcript_key)s AND place IS NOT NULL AND place = ANY(%(places)s);
 
+-- name: entries_there
+-- Which of these entries there are, by their number from 1. Each is looked up by itself:
+-- LIMIT keeps the server from reading the whole table instead.
+SELECT i.number
+FROM
+    unnest(%(transcript_keys)s::bigint [], %(uuids)s::text [], %(places)s::text [])
+    WITH ORDINALITY AS i (transcript_key, uuid, place, number)
+CROSS JOIN LATERAL (
+    (
+        SELECT 1 FROM lucid.entry AS e
+        WHERE e.transcript_key = i.transcript_key AND e.uuid IS NOT NULL AND e.uuid = i.uuid
+        LIMIT 1
+    )
+    UNION ALL
+    (
+        SELECT 1 FROM lucid.entry AS e
+        WHERE e.transcript_key = i.transcript_key AND e.place IS NOT NULL AND e.place = i.place
+        LIMIT 1
+    )
+) AS found;
+
 -- name: insert_entries
 INSERT INTO lucid.entry (
     session_key, transcript_key, seq, uuid, place, inherited, compressed, raw
 )
-SELECT %(session_key)s, %(transcript_key)s, d.*
+SELECT d.*
 FROM unnest(
+    %(session_keys)s::bigint[],
+    %(transcript_keys)s::bigint[],
     %(seqs)s::bigint[],
     %(uuids)s::text[],
     %(places)s::text[],
@@ -453,7 +503,7 @@ WHERE key = %(session_key)s;
 
 -- name: restore_transcript
 UPDATE lucid.transcript
-SET updated_at = %(updated_at)s, summary = %(summary)s
+SET updated_at = %(updated_at)s, summary = coalesce(%(summary)s, summary)
 WHERE key = %(transcript_key)s;
 
 -- name: prunable_ids

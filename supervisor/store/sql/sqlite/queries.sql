@@ -134,7 +134,7 @@ LIMIT 1;
 
 -- name: advance_transcript
 UPDATE transcript
-SET updated_at = :now, summary = :summary
+SET updated_at = :now, summary = coalesce(:summary, summary)
 WHERE key = :transcript_key;
 
 -- name: delete_transcript
@@ -170,7 +170,7 @@ WHERE
 -- name: transcripts_of_writes
 SELECT json_group_array(
     json_array(
-        w.key, t.key, t.session_key, t.summary, s.id, s.last_seq, s.lease_owner, s.lease_epoch
+        t.key, t.session_key, t.summary, s.id, s.last_seq, w.key, s.lease_owner, s.lease_epoch
     )
 )
 FROM json_each(:keys) AS w
