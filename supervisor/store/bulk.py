@@ -42,10 +42,12 @@ class Write(Protocol):
     """One call of `Store.write`."""
 
     @property
-    def key(self) -> SessionKey: ...
+    def key(self) -> SessionKey:
+        """Its transcript's."""
 
     @property
-    def drafts(self) -> Sequence[Draft]: ...
+    def drafts(self) -> Sequence[Draft]:
+        """Its entries."""
 
 
 class Placed(NamedTuple):
