@@ -20,7 +20,7 @@ class Beside:
         """Have `text` read beside the next tool result of the verdict's agent, as long as it
         is to be seen what comes of the decision."""
         self._texts.setdefault(decision.verdict.agent_id, []).append((decision, text))
-        self._supervision.outcomes.queued(decision)
+        self._supervision.queued(decision)
 
     def tell(self, agent_id: str | None, text: str) -> None:
         """Have an agent read beside its next tool result what was done to another; nothing

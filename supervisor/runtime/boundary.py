@@ -103,7 +103,7 @@ class Boundary:
     def deny(self, decision: Decision, denial: Denial) -> None:
         """Deny these calls of the verdict's agent from now on."""
         self._denials.add(decision, denial)
-        self._supervision.outcomes.queued(decision)
+        self._supervision.queued(decision)
 
     def withdraw_context(self) -> list[Decision]:
         """Forget the texts that nothing was shown beside; returns whose they were."""

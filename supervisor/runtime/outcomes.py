@@ -6,8 +6,9 @@ prompt or a rollback with Lucid's own prompt. From there its window is open:
 - the same failure, found on a call made after the effect: *failed*;
 - `WINDOW` tool results without it, or the end of the turn: *cleared*;
 - the turn ends before the effect: *superseded*;
-- `PATIENCE` tool results come and the text that is queued was shown beside none of them
-  (calls of unknown tools have no boundary): *failed*;
+- `PATIENCE` calls that began after a text was queued have their results, and it was shown
+  beside none of them (calls of unknown tools have no boundary): *failed*. Calls from before
+  count for nothing: the transcript may be read long behind the agent;
 - the same failure again after *cleared*: *relapsed*.
 
 Pure: entries, verdicts and time in, outcomes out.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from supervisor.core.decision import Decision
@@ -32,10 +33,11 @@ WINDOW = 5
 that a loop needs to show again, short enough that a session has time for a next rung."""
 
 PATIENCE = 3
-"""Tool results that a queued text may miss before another action must do."""
+"""Tool calls that a queued text may miss before another action must do."""
 
 _REMEMBERED = 256
-"""How many cleared failures are kept, to know a relapse by."""
+"""How many cleared failures are kept, to know a relapse by, and calls under way of an agent
+that has not met a queued text."""
 
 
 @dataclass
@@ -44,7 +46,9 @@ class _Open:
 
     decision: Decision
     did: str = ""
-    queued: bool = False
+    queued_at: datetime | None = None
+    missing: set[str] = field(default_factory=set)
+    """Calls under way that began after the text was queued."""
     missed: int = 0
     beside_call: str | None = None
     effect_seq: int | None = None
@@ -121,10 +125,10 @@ class Outcomes:
             self._settle(action, OutcomeStatus.SUPERSEDED, seq, now, reason) for action in waiting
         ]
 
-    def queued(self, decision: Decision) -> None:
+    def queued(self, decision: Decision, now: datetime) -> None:
         """The action's text waits for a tool boundary."""
         if (action := self._pending(decision)) is not None:
-            action.queued = True
+            action.queued_at = now
 
     def shown(self, decision: Decision, call_id: str) -> None:
         """The action's text will be read beside the result of this call."""
@@ -163,12 +167,21 @@ class Outcomes:
         if self._takes_effect(action, entry):
             action.effect_seq = entry.seq
             self._took_effect(action.decision)
-        elif action.queued and action.beside_call is None and isinstance(entry, ToolResult):
-            action.missed += 1
+        elif action.queued_at is not None and action.beside_call is None:
+            self._note_missed(action, entry, action.queued_at)
             if action.missed == PATIENCE:
-                reason = f"no tool boundary to show it at in {PATIENCE} tool results"
+                reason = f"no tool boundary to show it at in {PATIENCE} tool calls"
                 return [self._settle(action, OutcomeStatus.FAILED, entry.seq, now, reason)]
         return []
+
+    @staticmethod
+    def _note_missed(action: _Open, entry: Entry, queued_at: datetime) -> None:
+        if isinstance(entry, ToolCall) and (entry.at is None or entry.at > queued_at):
+            if len(action.missing) < _REMEMBERED:
+                action.missing.add(entry.call_id)
+        elif isinstance(entry, ToolResult) and entry.call_id in action.missing:
+            action.missing.discard(entry.call_id)
+            action.missed += 1
 
     def _await_answer(self, action: _Open, entry: Entry, now: datetime) -> list[Outcome]:
         if not is_output(entry):

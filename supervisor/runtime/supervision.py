@@ -331,6 +331,10 @@ class Supervision:
             )
             return await self._ruling.rule_on_stop(verdict)
 
+    def queued(self, decision: Decision) -> None:
+        """An action's text waits for the agent's next tool boundary, from now on."""
+        self.outcomes.queued(decision, self._now())
+
     async def result_of(self, decision: Decision) -> ActionResult:
         """What the action that a stop led to did, once it is done."""
         return await self._ruling.result_of(decision)

@@ -165,7 +165,7 @@ class HookControl:
     async def deny_calls(self, decision: Decision, denial: Denial) -> None:
         """Deny these calls from now on."""
         self.gate.denials.add(decision, denial)
-        self._of.outcomes.queued(decision)
+        self._of.queued(decision)
 
     async def refuse_stop(self, decision: Decision, text: str) -> None:
         """Keep the agent at work."""

@@ -58,7 +58,7 @@ class Gate:
     async def correct(self, decision: Decision, text: str) -> None:
         """Have `text` read in place of the next call of the verdict's agent, which does not
         run; returns once it is. Raises `Forestalled` where the turn ends first."""
-        self._supervision.outcomes.queued(decision)
+        self._supervision.queued(decision)
         await self._demand(decision, text, ends=False)
 
     async def end(self, decision: Decision, reason: str) -> None:

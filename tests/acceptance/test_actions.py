@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from supervisor.policy.load import parse_policy
 from supervisor.policy.model import Policy
 from supervisor.runtime import registry
 from supervisor.runtime.runner import SessionRun
+from supervisor.store.interface import StoredEntry
 from supervisor.store.sqlite import SqliteStore
 from supervisor.testing import Scenario, ScriptedModel
 
@@ -146,6 +147,27 @@ async def test_a_blocked_call_is_denied_with_the_reason(params: str, run: Run) -
     assert outcomes(messages) == [("block_tool", "cleared")]
     assert [r.is_error for r in results].count(True) == (1 if not params else 2)
     assert run.state is SessionState.REACHED
+
+
+class _BehindStore(SqliteStore):
+    """Takes no entry before the model has been asked 12 times."""
+
+    model: ScriptedModel
+
+    async def write(self, *args: Any, **kwargs: Any) -> Sequence[StoredEntry]:
+        await self.model.wait_for(12)
+        return await super().write(*args, **kwargs)
+
+
+async def test_calls_from_before_an_action_do_not_tell_how_it_turned_out(
+    options: Options, tmp_path: Path
+) -> None:
+    played = story(when("ends", text=DONE, results={"error": True, "text": SEES}), LOOPS)
+    async with ScriptedModel(played) as model, _BehindStore(tmp_path / "lucid.db") as store:
+        store.model = model
+        messages = await Run(options, store)(model, policy("block_tool"))
+
+    assert outcomes(messages) == [("block_tool", "cleared")]
 
 
 async def test_an_agent_that_insists_on_a_blocked_call_is_dealt_with_further(run: Run) -> None:

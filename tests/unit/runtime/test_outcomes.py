@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -45,8 +45,10 @@ class Course:
         entry: Entry = kind(**place, **fields)
         self.note(self.outcomes.observe(entry, NOW))
 
-    def call(self, call_id: str = "c", agent: str | None = None) -> None:
-        self.entry(ToolCall, agent, call_id=call_id, tool="Bash")
+    def call(
+        self, call_id: str = "c", agent: str | None = None, at: datetime | None = None
+    ) -> None:
+        self.entry(ToolCall, agent, call_id=call_id, tool="Bash", at=at)
 
     def result(self, call_id: str = "c", agent: str | None = None) -> None:
         self.entry(ToolResult, agent, call_id=call_id)
@@ -78,7 +80,7 @@ class Course:
     def nudge(self, key: str = "k", agent: str | None = None) -> Decision:
         """An action that was shown beside a result."""
         decision = self.act(key, agent)
-        self.outcomes.queued(decision)
+        self.outcomes.queued(decision, NOW)
         self.outcomes.shown(decision, "shown beside")
         self.result("shown beside", agent)
         return decision
@@ -222,15 +224,28 @@ def test_the_failure_on_calls_that_ran_beside_settles_nothing(course: Course) ->
 
 @pytest.mark.parametrize("missed", [PATIENCE - 1, PATIENCE])
 def test_failed_if_the_text_is_never_shown(course: Course, missed: int) -> None:
-    course.outcomes.queued(course.act())
+    course.outcomes.queued(course.act(), NOW)
     course.steps(missed)
 
     assert course.statuses == [OutcomeStatus.FAILED][: missed == PATIENCE]
 
 
+def test_calls_from_before_the_text_was_queued_do_not_count_as_missed(course: Course) -> None:
+    course.outcomes.queued(course.act(), NOW)
+    for number in range(2 * PATIENCE):
+        course.call(f"read late {number}", at=NOW - timedelta(seconds=number))
+        course.result(f"read late {number}")
+    assert course.settled == []
+
+    for number in range(PATIENCE):
+        course.call(f"later {number}", at=NOW + timedelta(seconds=1))
+        course.result(f"later {number}")
+    assert course.statuses == [OutcomeStatus.FAILED]
+
+
 def test_a_text_that_was_shown_is_waited_for(course: Course) -> None:
     decision = course.act()
-    course.outcomes.queued(decision)
+    course.outcomes.queued(decision, NOW)
     course.outcomes.shown(decision, "slow")
     course.steps(PATIENCE)
     assert course.settled == []
@@ -373,7 +388,7 @@ def test_what_is_said_of_an_action_that_is_settled_changes_nothing(course: Cours
     course.note(course.outcomes.superseded(first, course.seq, NOW, "too late"))
     course.steps(1)
     second = course.act()
-    course.outcomes.queued(first)
+    course.outcomes.queued(first, NOW)
     course.outcomes.shown(first, "call")
     course.outcomes.acted(first, "too late")
 

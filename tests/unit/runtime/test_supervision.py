@@ -219,7 +219,7 @@ async def cleared(watched: Watched, transcript: Transcript, key: str = "one") ->
     """A failure that an action clears."""
     await watched.take(transcript, transcript.text(f"FAIL:{key}"))
     decision = watched.started[-1]
-    watched.supervision.outcomes.queued(decision)
+    watched.supervision.queued(decision)
     watched.supervision.outcomes.shown(decision, f"beside {key}")
     watched.supervision.outcomes.acted(decision, "said so")
     lines = [transcript.result(f"beside {key}")]
