@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
-__all__ = ["Lease"]
+__all__ = ["Lease", "nobodys"]
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +17,13 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     """Who holds it, for a person: host, process and a random part."""
     epoch: int
-    """From 1, and one more each time the lease changes hands."""
+    """From 1, and one more each time the lease changes hands; 0 is `nobodys`."""
     expires_at: datetime
     """By the store's clock, never a worker's own."""
+
+
+def nobodys(session_id: str) -> Lease:
+    """Stands for the lease on a session that never had one: what is written under it is
+    refused once somebody has taken the session."""
+    never = datetime.min.replace(tzinfo=UTC)
+    return Lease(session_id=session_id, owner="", epoch=0, expires_at=never)

@@ -12,7 +12,7 @@ from supervisor.core.lease import Lease
 from supervisor.core.sent import SentPrompt
 from supervisor.core.session import SessionState
 from supervisor.core.word import Heard
-from supervisor.errors import StoreError
+from supervisor.errors import LeaseLost, StoreError
 from supervisor.runtime.account import Account, Event, store_asked
 from supervisor.runtime.judge import Trouble
 from supervisor.store.interface import Incident, Store
@@ -130,6 +130,9 @@ class Journal:
         try:
             with store_asked("record"):
                 await writing
+        except LeaseLost as error:  # another process has the session: that one keeps its records
+            log.warning("session %s: %s", self._session_id, error)
+            return False
         except StoreError as error:
             log.error("session %s: %s", self._session_id, error)
             self.account.trouble("store")

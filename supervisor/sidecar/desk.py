@@ -64,6 +64,8 @@ class Followed(Protocol):
     session_id: str
     supervision: Supervision
     control: HookControl
+    is_elsewhere: bool
+    """A worker has taken it since."""
 
     async def read_now(self) -> None:
         """Read, store and judge what its files hold beyond what was read."""
@@ -150,6 +152,8 @@ class Desk:
     async def _at(self, session: Followed, hook: Hook, until: float) -> tuple[HookResult, Answer]:
         session.control.reached(hook.cwd)
         await session.read_now()
+        if session.is_elsewhere:
+            return HookResult.UNKNOWN_SESSION, {}
         moment = self._moments.get(hook.event)
         if moment is None:
             return HookResult.QUIET, {}

@@ -339,6 +339,8 @@ class Following:
         if not await session.open():
             return None
         await session.catch_up()
+        if session.is_elsewhere:
+            return None
         session.heard_at = time.monotonic()
         return session
 
@@ -391,9 +393,12 @@ class Following:
         leases = await self._store.live_leases()
         self._elsewhere = frozenset(lease.session_id for lease in leases)
         for session in list(self.sessions.values()):
-            if session.is_open and session.session_id in self._elsewhere:
+            is_elsewhere = session.is_elsewhere or session.session_id in self._elsewhere
+            if session.is_open and is_elsewhere:
                 log.info("session %s was taken by a worker", session.session_id)
                 await self._put_down(session)
+                if self._watching is not None:  # it may have been let go of meanwhile
+                    self._watching.suspect(*session.files)
             elif session.is_elsewhere and session.session_id not in self._elsewhere:
                 del self.sessions[session.sdk_session_id]
 

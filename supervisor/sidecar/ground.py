@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from supervisor.core.lease import Lease, nobodys
 from supervisor.core.session import SessionState
 from supervisor.policy.model import Policy
 from supervisor.policy.situation import Record
@@ -42,23 +43,29 @@ class Ground:
     coming: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_COMING))
     """Held by a session whose past is read: when a sidecar begins, that may be all of them."""
 
-    async def row(self, project_key: str, sdk_session_id: str, origin: str | None) -> SessionRow:
-        """An SDK session, as it is in the store from now on. A fork that the SDK made belongs
-        to the session of its `origin`."""
+    async def row(
+        self, project_key: str, sdk_session_id: str, origin: str | None
+    ) -> tuple[SessionRow, Lease]:
+        """An SDK session, as it is in the store from now on, and the last lease on it: under
+        that one, what we write is refused once a worker has taken the session. A fork that the
+        SDK made belongs to the session of its `origin`."""
         session_id = await self.store.session_of(project_key, sdk_session_id)
         if session_id is None and origin is not None:
             session_id = await self.store.session_of(project_key, origin)
-        return await self.store.create_session(
+        row = await self.store.create_session(
             session_id or sdk_session_id, project_key=project_key, head=sdk_session_id
         )
+        last = await self.store.lease(row.session_id)
+        if last is not None:  # a worker that took the session in between is seen in its row
+            row = await self.store.session(row.session_id)
+        return row, last or nobodys(row.session_id)
 
-    async def at_work(
-        self, session_id: str, head: str, folder: Path | None, *, stopped: bool
-    ) -> None:
+    async def at_work(self, lease: Lease, head: str, folder: Path | None, *, stopped: bool) -> None:
         """Write down that an agent works on the session, in the transcript `head`. One that an
         action `stopped` stays so until its next turn begins."""
         await self.store.update_session(
-            session_id,
+            lease.session_id,
+            lease=lease,
             state=None if stopped else SessionState.RUNNING,
             state_reason=None if stopped else "",
             head=head,
@@ -67,10 +74,10 @@ class Ground:
         )
 
     async def supervised(
-        self, row: SessionRow, sdk_session_id: str, folder: Path | None
+        self, row: SessionRow, lease: Lease, sdk_session_id: str, folder: Path | None
     ) -> tuple[Supervision, HookControl]:
-        """The supervision of a session, which knows what is in the store, and the control of
-        its agent, which works in `folder`."""
+        """The supervision of a session, which knows what is in the store and writes under the
+        lease, and the control of its agent, which works in `folder`."""
         control = HookControl(folder)
         supervision = Supervision(
             session_id=row.session_id,
@@ -79,6 +86,7 @@ class Ground:
             capabilities=control.capabilities,
             act=control.act,
             tell=self.tell,
+            lease=lambda: lease,
             now=self.now,
             labels=self.labels,
             hand_over=f"lucid adopt {row.session_id}",
@@ -88,10 +96,10 @@ class Ground:
         told = await told_before(self.store, row.session_id) if self.policy.escalation else ()
         control.begin(supervision, self.policy, self.store, told=told)
         if row.entries:
-            await supervision.prime(sdk_session_id, await self._judged_to(row))
+            await supervision.prime(sdk_session_id, self._judged_to(row, lease))
         return supervision, control
 
-    async def _judged_to(self, row: SessionRow) -> int | None:
+    def _judged_to(self, row: SessionRow, lease: Lease) -> int | None:
         """What of a session is known to have been judged; None where that is all of it.
 
         A session that began since its folder is followed, and that no worker ever ran, is
@@ -100,4 +108,4 @@ class Ground:
         if judged is not None:
             return judged
         is_ours = row.created_at >= self.followed_at
-        return 0 if is_ours and await self.store.lease(row.session_id) is None else None
+        return 0 if is_ours and not lease.epoch else None

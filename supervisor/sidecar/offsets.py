@@ -92,11 +92,17 @@ class FollowedFile:
         self.mark = mark
         """How far it was taken; None where nothing of it was."""
         self._history_until = history_until if mark is None else None
-        self._lines = LineFile(
-            path, place=_place(mark) if mark is not None else None, follow_link=False
-        )
+        self._begin()
+        self._left_until: datetime | None = None
         self._parts: deque[Part] = deque()
         self._source: Source | None = None
+
+    def _begin(self) -> None:
+        """Begin, or begin anew, behind what was taken."""
+        place = _place(self.mark) if self.mark is not None else None
+        self._lines = LineFile(self.path, place=place, follow_link=False)
+        self._is_from_start = self.mark is None
+        self._has_old = False
 
     def source(self) -> Source | None:
         """What it is a transcript of; None where that is not to be seen, or not yet."""
@@ -144,6 +150,17 @@ class FollowedFile:
             self._parts.clear()
         self._history_until = None
 
+    def leave_to_worker(self, until: datetime) -> None:
+        """A worker ran the session until then, and has stored what was written by then. From
+        what was taken last, that is history; of its lines those without a uuid, by which the
+        worker's are known, are passed over."""
+        if self._left_until == until:
+            return
+        self._left_until = until
+        self._history_until = max(until, self._history_until or until)
+        self._parts.clear()
+        self._begin()
+
     def taken(self, session_id: str, judged: int) -> None:
         """The last part is stored and judged, up to that entry of the session."""
         place = self._parts.popleft().place
@@ -162,20 +179,27 @@ class FollowedFile:
         old = self._count_history(found)
         if old:
             behind = found[old] if old < len(found) else None
-            yield _part(found[:old], True, self._place_at(behind))
+            past = found[:old]
+            if self._left_until is not None and self._has_old:
+                past = [item for item in past if isinstance(item, Fault) or _has_uuid(item.raw)]
+            yield _part(past, True, self._place_at(behind))
         if found[old:]:
             yield _part(found[old:], False, self._lines.place)
 
     def _count_history(self, found: list[Line | Fault]) -> int:
-        """How many of these are history: all before the first line that was written since."""
+        """How many of these are history: all before the first line that was written since. A
+        line that does not say when it was is of the same time as the one before it."""
         if self._history_until is None:
             return 0
-        for count, item in enumerate(found):
+        count = len(found)
+        for number, item in enumerate(found):
             at = _time_of(item.raw) if isinstance(item, Line) else None
             if at is not None and at >= self._history_until:
                 self._history_until = None
-                return count
-        return len(found)
+                count = number
+                break
+            self._has_old |= at is not None
+        return count if self._is_from_start or self._has_old else 0
 
     def _place_at(self, item: Line | Fault | None) -> Place:
         place = self._lines.place
@@ -224,6 +248,10 @@ def _bounded(lines: Iterator[Line | Fault]) -> Iterator[Line | Fault]:
         size += len(item.raw) if isinstance(item, Line) else 0
         if size >= _PART_BYTES:
             return
+
+
+def _has_uuid(raw: bytes) -> bool:
+    return identify(raw).uuid is not None
 
 
 def _time_of(raw: bytes) -> datetime | None:

@@ -115,4 +115,5 @@ def _addition(pending: Pending) -> Addition:
         session_id=session.session_id,
         inherited=part.inherited or None,
         offsets=[line.offset for line in part.lines],
+        lease=session.lease,
     )

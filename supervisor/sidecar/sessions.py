@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from anyio import Semaphore, WouldBlock
 
+from supervisor.core.lease import Lease
 from supervisor.core.session import SessionState
-from supervisor.errors import StoreError, TranscriptError
+from supervisor.errors import LeaseLost, StoreError, TranscriptError
 from supervisor.ingest.lines import Fault
 from supervisor.metrics import METRICS
 from supervisor.runtime.supervision import Supervision
@@ -47,6 +48,9 @@ class FollowedSession:
 
     session_id: str
     """Lucid's id of it."""
+    lease: Lease
+    """The last one on it when it was opened, as a rule nobody's. Whatever is written of the
+    session is written under it."""
     supervision: Supervision
     control: HookControl
 
@@ -66,7 +70,8 @@ class FollowedSession:
         self.sdk_session_id = sdk_session_id
         self.is_open = False
         self.is_elsewhere = False
-        """Another worker has it: its entries are that one's to store."""
+        """A worker has it: its entries are that one's to store. If it is open, the worker took
+        it since, and it is to be put down."""
         self.is_over = False
         self.heard_at = time.monotonic()
         """When something was last written, or a hook posted."""
@@ -91,6 +96,12 @@ class FollowedSession:
     def add(self, file: FollowedFile) -> None:
         """Follow one more file of the session."""
         self.files[file.path] = file
+        if self.is_open:
+            self._leave_to_worker(file)
+
+    def _leave_to_worker(self, file: FollowedFile) -> None:
+        if self.lease.epoch:
+            file.leave_to_worker(self.lease.expires_at)
 
     def read_soon(self, file: FollowedFile) -> None:
         """One of its files may have grown; returns at once."""
@@ -99,8 +110,12 @@ class FollowedSession:
 
     def go_on(self) -> None:
         """Have what waits to be read be read, if there is anything."""
-        if self._waiting and not self.is_over:
+        if self._waiting and not self.is_over and not self._was_taken:
             self._soon(self)
+
+    @property
+    def _was_taken(self) -> bool:
+        return self.is_open and self.is_elsewhere
 
     def read_part(self) -> Pending | None:
         """Read a part of what waits, and hold the session until it `took` it. Returns None
@@ -122,6 +137,8 @@ class FollowedSession:
         return found
 
     def _next_of_round(self) -> Pending | None:
+        if self._was_taken:
+            return None
         if self._has_much or not (self.is_open and self._is_at_work):
             self._read_by_itself()
             return None
@@ -163,7 +180,7 @@ class FollowedSession:
         try:
             await self._read_waiting()
         except StoreError as error:
-            self._failed(error)
+            self._has_failed(error)
         else:
             self.go_on()
 
@@ -180,13 +197,16 @@ class FollowedSession:
 
     async def _work(self) -> None:
         try:
-            while self._waiting and not self.is_over:
+            while self._waiting and not self.is_over and not self._was_taken:
                 await self._read_waiting()
         except Exception as error:  # noqa: BLE001 - told, and tried again
             self._has_failed(error)
 
     def _has_failed(self, error: Exception) -> None:
         """What waits to be read does so until `go_on`, when it is tried again."""
+        if isinstance(error, LeaseLost):
+            self.is_elsewhere = True
+            return
         if isinstance(error, StoreError):
             self._failed(error)
             return
@@ -196,7 +216,7 @@ class FollowedSession:
     async def _read_waiting(self) -> None:
         async with self._held:
             for path in self._in_order():
-                if self.is_over:
+                if self.is_over or self._was_taken:
                     return
                 self._waiting.discard(path)  # what is told from here on is not forgotten
                 try:
@@ -230,11 +250,14 @@ class FollowedSession:
         part = await self._next_part(file)
         if part is None:
             return False
-        if not self.is_open and not await self._open(part):
-            file.skip()
-            return False
-        await self._take(file, part)
-        return True
+        if not self.is_open:
+            if not await self._open(part):
+                file.skip()
+                return False
+            part = await self._next_part(file)  # how much of it is history may be known now
+        if part is not None:
+            await self._take(file, part)
+        return part is not None
 
     async def _next_part(self, file: FollowedFile) -> Part | None:
         try:
@@ -256,7 +279,8 @@ class FollowedSession:
                 inherited=part.inherited or None,
                 offsets=[line.offset for line in part.lines],
             )
-            if self.supervision.seq > known and not self._is_at_work:
+            is_news = self.supervision.seq > known and not part.inherited
+            if is_news and not self._is_at_work:
                 await self._at_work(part.folder)
         self._has_taken(file)
 
@@ -281,23 +305,27 @@ class FollowedSession:
         async with self._held:
             if self.is_over or self.is_elsewhere:
                 return False
-            is_ours = self.is_open or await self._open(None)
+            try:
+                is_ours = self.is_open or await self._open(None)
+            except LeaseLost as error:
+                self._has_failed(error)
+                return False
         self.go_on()
         return is_ours
 
     async def _open(self, part: Part | None) -> bool:
         """As `open`; `part` is the first one of it, where one was read."""
-        return await self._open_row(await self._row(part), part)
+        return await self._open_row(*await self._row(part), part)
 
     async def _take_up(self) -> None:
         """Go on with a session that was at work when this sidecar was last here: its silence
         may be a symptom."""
-        row = await self._row(None)
+        row, lease = await self._row(None)
         if row.state is SessionState.RUNNING:
-            await self._open_row(row, None)
+            await self._open_row(row, lease, None)
 
-    async def _open_row(self, row: SessionRow, part: Part | None) -> bool:
-        self.session_id = row.session_id
+    async def _open_row(self, row: SessionRow, lease: Lease, part: Part | None) -> bool:
+        self.session_id, self.lease = row.session_id, lease
         if row.lease is not None:
             log.info("session %s is run by %s", row.session_id, row.lease.owner)
             self.is_elsewhere = True
@@ -311,19 +339,19 @@ class FollowedSession:
             await self._at_work(folder)
         folder = folder or (Path(row.cwd) if row.cwd else None)
         self.supervision, self.control = await self._ground.supervised(
-            row, self.sdk_session_id, folder
+            row, lease, self.sdk_session_id, folder
         )
         self.supervision.began()
         self.is_open = True
+        for file in self.files.values():
+            self._leave_to_worker(file)
         return True
 
     async def _at_work(self, folder: Path | None) -> None:
         self._is_at_work = True
-        await self._ground.at_work(
-            self.session_id, self.sdk_session_id, folder, stopped=self._stopped
-        )
+        await self._ground.at_work(self.lease, self.sdk_session_id, folder, stopped=self._stopped)
 
-    async def _row(self, part: Part | None) -> SessionRow:
+    async def _row(self, part: Part | None) -> tuple[SessionRow, Lease]:
         origin = part.origin if part is not None else None
         return await self._ground.row(self._project_key, self.sdk_session_id, origin)
 
@@ -338,7 +366,7 @@ class FollowedSession:
     async def _end(self, reason: str) -> None:
         await self.read_now()
         async with self._held:
-            if self.is_open:
+            if self.is_open and not self.is_elsewhere:
                 await self.supervision.finish()
                 await self.supervision.conclude(*self._standing(reason))
         await self.put_down()

@@ -87,6 +87,7 @@ class Addition(NamedTuple):
     session_id: str | None = None
     inherited: bool | None = None
     offsets: Sequence[int] | None = None
+    lease: Lease | None = None
 
 
 class Store(ABC):
@@ -97,7 +98,8 @@ class Store(ABC):
 
     Methods that change a session take its `lease`. With one they raise `LeaseLost`, and
     change nothing, where another worker has taken the session over since; that is checked
-    in the same transaction.
+    in the same transaction. An expired one will do, and so will `nobodys`: it says what the
+    caller takes for the last one.
     """
 
     @abstractmethod

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
+from supervisor.core.lease import Lease
 from supervisor.core.text import one_line
 from supervisor.errors import StoreAway
 from supervisor.store.bulk import (
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 class _Write(NamedTuple):
     key: SessionKey
     drafts: list[Draft]
+    lease: Lease | None
 
 
 class _Change(NamedTuple):
@@ -60,9 +62,9 @@ async def write_all(
     connections: Connections, additions: Sequence[Addition]
 ) -> dict[int, list[StoredEntry]]:
     """Carry out together those that have nothing out of the ordinary, whose transcripts are
-    known and not just written to by another. Returns what each of them came to, by its
-    number from 0; the others are left to do, as all are where this fails. Raises where the
-    server is away."""
+    known and not just written to by another, and whose lease, if there is one, is not lost.
+    Returns what each of them came to, by its number from 0; the others are left to do, as all
+    are where this fails. Raises where the server is away."""
     writes = await asyncio.to_thread(_writes, additions)
     try:
         return await connections.change(partial(_write, writes=writes))
@@ -78,10 +80,10 @@ async def write_all(
 
 def _writes(additions: Iterable[Addition]) -> dict[int, _Write]:
     writes: dict[int, _Write] = {}
-    for number, (key, raws, _, inherited, offsets) in enumerate(additions):
+    for number, (key, raws, _, inherited, offsets, lease) in enumerate(additions):
         with suppress(Exception):  # it is raised where this one is written by itself
             drafts = drafts_of(raws, inherited=inherited, offsets=offsets, batch=None)
-            writes[number] = _Write(key, drafts)
+            writes[number] = _Write(key, drafts, lease)
     return writes
 
 
@@ -114,7 +116,13 @@ async def _places_of(db: Database, writes: Mapping[int, _Write]) -> dict[int, Pl
         subpaths=[clean(key.get("subpath", "")) for key in keys],
     )
     numbers = list(writes)
-    places = {numbers[row.pop("number") - 1]: Place(**row) for row in rows}
+    places = {}
+    for row in rows:
+        number = numbers[row.pop("number") - 1]
+        there = row["session_id"], row.pop("owner"), row.pop("epoch")
+        lease = writes[number].lease
+        if lease is None or there == (lease.session_id, lease.owner, lease.epoch):
+            places[number] = Place(**row)
     return dict(sorted(places.items()))
 
 

@@ -158,7 +158,7 @@ async def renew_lease(db: Database, lease: Lease, *, ttl: timedelta) -> Lease:
     """See `Store.renew_lease`."""
     renewed = await _extend(db, lease, ttl)
     if renewed is None:
-        raise refusal.lost(lease, await _lease(db, "lease", lease.session_id))
+        raise refusal.lost(lease, await _lease(db, lease.session_id))
     return Lease(**renewed)
 
 
@@ -176,11 +176,11 @@ async def _extend(db: Database, held: Lease, ttl: timedelta) -> DictRow | None:
 async def lease(db: Database, session_id: str) -> Lease | None:
     """See `Store.lease`."""
     await session_key(db, session_id)
-    return await _lease(db, "lease", session_id)
+    return await _lease(db, session_id)
 
 
-async def _lease(db: Database, statement: str, session_id: str) -> Lease | None:
-    row = await db.find(statement, id=session_id)
+async def _lease(db: Database, session_id: str) -> Lease | None:
+    row = await db.find("lease", id=session_id)
     return None if row is None else Lease(**row)
 
 
@@ -193,7 +193,8 @@ async def fence(db: Database, held: Lease | None, session_ids: Collection[str]) 
     """Raise unless the lease is on these sessions, and keep it so until the transaction ends."""
     if held is None:
         return
-    now = await _lease(db, "lease_that_stays", held.session_id)
+    row = await db.find("lease_that_stays", id=held.session_id)
+    now = None if row is None else lease_of(row)
     for session_id in session_ids:
         refusal.check_fence(held, session_id, now)
 

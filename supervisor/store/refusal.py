@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from supervisor.core.lease import Lease
+from supervisor.core.lease import Lease, nobodys
 from supervisor.errors import LeaseHeld, LeaseLost, StoreError, TranscriptError
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def held(lease: Lease) -> LeaseHeld:
 
 def lost(lease: Lease, now: Lease | None) -> LeaseLost:
     """The session is not this worker's any more; `now` is the lease on it."""
+    if now is not None and not lease.epoch:
+        return LeaseLost(f"session {lease.session_id!r} was taken by {now.owner}")
     by = (
         f"{now.owner} took the session over (epoch {now.epoch}, until {_said(now.expires_at)})"
         if now is not None
@@ -106,7 +108,8 @@ def check_fence(lease: Lease, session_id: str, now: Lease | None) -> None:
             f"a lease on session {lease.session_id!r} gives no right to change session "
             f"{session_id!r}; please report this as a bug of Lucid's"
         )
-    if now is None or (now.owner, now.epoch) != (lease.owner, lease.epoch):
+    there = nobodys(session_id) if now is None else now
+    if (there.owner, there.epoch) != (lease.owner, lease.epoch):
         raise lost(lease, now)
 
 

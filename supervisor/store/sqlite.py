@@ -139,10 +139,7 @@ class SqliteStore(Store):
         self, additions: Sequence[Addition]
     ) -> Sequence[list[StoredEntry] | Exception]:
         thread, database = self._opened()
-        writes = [
-            EntryWrite(database, batch=None, lease=None, **addition._asdict())
-            for addition in additions
-        ]
+        writes = [EntryWrite(database, batch=None, **addition._asdict()) for addition in additions]
         with explained(self.path):
             results = await thread.run(partial(join, database, writes))
         return [self._told(cast("list[StoredEntry] | Exception", result)) for result in results]

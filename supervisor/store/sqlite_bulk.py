@@ -80,7 +80,7 @@ class _Row(Place, array_like=True, kw_only=True):
         if lease is None:
             return True
         ours = lease.session_id, lease.owner, lease.epoch
-        return ours == (self.session_id, self.owner, self.epoch)
+        return ours == (self.session_id, self.owner or "", self.epoch)
 
 
 _ROWS = msgspec.json.Decoder(list[_Row])

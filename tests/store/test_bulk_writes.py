@@ -16,7 +16,7 @@ from claude_agent_sdk import SessionKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor.core.lease import Lease
+from supervisor.core.lease import Lease, nobodys
 from supervisor.errors import LeaseLost
 from supervisor.privacy.keyring import VARIABLE, new_key
 from supervisor.store.interface import Addition, Store, StoredEntry
@@ -249,6 +249,22 @@ async def test_a_lease_on_a_session_is_left_as_it_is(store: Store) -> None:
     assert numbers(results) == [[2], [2]]
     assert await store.lease("s1") == lease
     assert (await store.write(addition(1).key, [raw(2, "x")], lease=lease))[0].seq == 3
+
+
+async def test_what_is_written_under_a_lost_lease_is_left_out_alone(store: Store) -> None:
+    firsts = [addition(number, raw(0, "x")) for number in range(3)]
+    await store.write_all([one._replace(lease=nobodys(one.key["session_id"])) for one in firsts])
+    taken = await store.acquire_lease("s1", owner="one", ttl=timedelta(0))
+    leases = [nobodys("s0"), nobodys("s1"), None]
+    seconds = [addition(number, raw(1, "x")) for number in range(3)]
+    results = await store.write_all(
+        [one._replace(lease=lease) for one, lease in zip(seconds, leases, strict=True)]
+    )
+    assert isinstance(results[1], LeaseLost)
+    assert numbers([results[0], results[2]]) == [[2], [2]]
+    assert await uuids(store, "s1") == ["u0"]
+    again = await store.write_all([one._replace(lease=taken) for one in seconds[1:2] * 2])
+    assert numbers(again) == [[2], []]
 
 
 async def test_two_that_write_to_the_same_sessions_in_different_order_both_do(

@@ -12,7 +12,7 @@ import pytest
 from claude_agent_sdk import SessionKey
 
 from supervisor.core.intent import Intent
-from supervisor.core.lease import Lease
+from supervisor.core.lease import Lease, nobodys
 from supervisor.core.session import SessionState
 from supervisor.errors import LeaseHeld, LeaseLost, StoreError, TranscriptError
 from supervisor.store.interface import Store
@@ -262,3 +262,15 @@ async def test_queued_and_orphaned_sessions_are_runnable_oldest_first(store: Sto
     assert [row.session_id for row in rows] == ["queued", "orphaned", "drained", "last"]
     assert [row.session_id for row in await store.runnable(2)] == ["queued", "orphaned"]
     assert rows[0] == await store.session("queued")
+
+
+@changes
+async def test_before_the_first_lease_nobodys_will_do_and_after_it_does_not(
+    kept: Store, change: Change
+) -> None:
+    await change(kept, nobodys("s"))
+    await kept.acquire_lease("s", owner="one", ttl=OVER)
+    before = await _content(kept)
+    with pytest.raises(LeaseLost, match="session 's' was taken by one"):
+        await change(kept, nobodys("s"))
+    assert await _content(kept) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -169,3 +170,10 @@ async def until_stored(store: Store, *agents: BareAgent) -> None:
         return sorted(await stored(store, agents[0].session_id)) == wanted
 
     await until(is_there)
+
+
+async def is_marked(store: Store, projects: Path, agent: BareAgent) -> bool:
+    """Whether the store knows that its file, the only one, was read to its end. That is
+    kept with each beat of the sidecar's."""
+    marks = await store.marks(f"{socket.gethostname()}:{projects}")
+    return [mark.offset for mark in marks] == [agent.path.stat().st_size]

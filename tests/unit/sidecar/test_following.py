@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
 import pytest
-from claude_agent_sdk import SessionKey
 
-from supervisor.core.session import SessionState
 from supervisor.core.verdict import FailureMode, Verdict
 from supervisor.sidecar.sidecar import Sidecar
 from supervisor.store.interface import Store
@@ -22,6 +19,7 @@ from tests.unit.sidecar.bare_agent import (
     PROJECT,
     BareAgent,
     following,
+    is_marked,
     stored,
     until,
     until_stored,
@@ -218,18 +216,13 @@ async def test_a_file_with_a_name_that_is_no_text_is_left_alone(
         agent.loop()
         await until_stored(store, agent)
         # Marks are kept with each beat; of that name none could be.
-        await until(lambda: _is_marked(store, projects, agent))
+        await until(lambda: is_marked(store, projects, agent))
         assert sidecar.not_ready() == ()
 
 
 def _copy(path: Path, name: bytes) -> None:
     """Put another file of the same content beside it."""
     shutil.copyfile(path, os.fsencode(path.parent) + b"/" + name)
-
-
-async def _is_marked(store: Store, projects: Path, agent: BareAgent) -> bool:
-    marks = await store.marks(f"{socket.gethostname()}:{projects}")
-    return [mark.offset for mark in marks] == [agent.path.stat().st_size]
 
 
 async def test_what_a_session_is_called_inside_of_a_file_is_no_id_where_it_cannot_be_one(
@@ -243,61 +236,6 @@ async def test_what_a_session_is_called_inside_of_a_file_is_no_id_where_it_canno
         await until_stored(store, agent)
 
     assert [row.session_id for row in await store.sessions()] == [agent.session_id]
-
-
-async def test_a_session_that_a_worker_runs_is_its_own(store: Store, projects: Path) -> None:
-    agent = BareAgent(projects)
-    await store.create_session(agent.session_id, project_key=PROJECT)
-    lease = await store.acquire_lease(agent.session_id, owner="w", ttl=timedelta(hours=1))
-    bare = BareAgent(projects)
-    async with following(store, projects) as sidecar:
-        agent.prompt()
-        bare.prompt()
-        await until_stored(store, bare)
-        assert await stored(store, agent.session_id) == []
-        assert [session.session_id for session in sidecar.sessions] == [bare.session_id]
-
-        await store.release_lease(lease)
-        agent.lines.clear()  # the worker's to store
-
-        async def is_taken_up() -> bool:
-            agent.write(agent.line("user", {"role": "user", "content": "go on"}))
-            return bool(await stored(store, agent.session_id))
-
-        await until(is_taken_up)
-
-
-async def test_what_a_worker_has_brought_to_its_end_stays_so_until_something_new_is_written(
-    store: Store, projects: Path
-) -> None:
-    agent = BareAgent(projects)
-    line = agent.line("user", {"role": "user", "content": "Mend the shop."})
-    await store.write(SessionKey(project_key=PROJECT, session_id=agent.session_id), [line])
-    await store.update_session(agent.session_id, state=SessionState.REACHED, head="a-fork")
-
-    async def stands() -> tuple[SessionState, str | None]:
-        row = await store.session(agent.session_id)
-        return row.state, row.head
-
-    async def is_at_work() -> bool:
-        return await stands() == (SessionState.RUNNING, agent.session_id)
-
-    async with following(store, projects):
-        agent.write(line)
-        await until(lambda: _is_marked(store, projects, agent))
-        assert await stands() == (SessionState.REACHED, "a-fork")
-
-        agent.prompt("Now the other one.")
-        await until(is_at_work)
-
-
-async def test_a_worker_that_takes_a_session_has_it(store: Store, projects: Path) -> None:
-    agent = BareAgent(projects)
-    async with following(store, projects) as sidecar:
-        agent.prompt()
-        await until_stored(store, agent)
-        await store.acquire_lease(agent.session_id, owner="w", ttl=timedelta(hours=1))
-        await until(lambda: not sidecar.sessions)
 
 
 async def test_a_session_that_is_silent_has_ended_until_it_goes_on(

@@ -179,7 +179,7 @@ WHERE id = %(id)s AND lease_epoch > 0;
 -- Waits for whoever is just taking the session over, and makes them wait.
 SELECT id AS session_id, lease_owner AS owner, lease_epoch AS epoch, lease_until AS expires_at
 FROM lucid.session
-WHERE id = %(id)s AND lease_epoch > 0
+WHERE id = %(id)s
 FOR NO KEY UPDATE;
 
 -- name: transcript
@@ -203,7 +203,15 @@ FOR NO KEY UPDATE;
 -- name: transcripts_of_writes
 -- The same of several, by their write's number from 1. A transcript that another writer has
 -- locked just now is left out: who waits for no row is in no deadlock, and holds nobody up.
-SELECT w.number, t.key, t.session_key, t.summary, s.id AS session_id, s.last_seq
+SELECT
+    w.number,
+    t.key,
+    t.session_key,
+    t.summary,
+    s.id AS session_id,
+    s.last_seq,
+    coalesce(s.lease_owner, '') AS owner,
+    s.lease_epoch AS epoch
 FROM
     unnest(%(project_keys)s::text [], %(sdk_session_ids)s::text [], %(subpaths)s::text [])
     WITH ORDINALITY AS w (project_key, sdk_session_id, subpath, number)
