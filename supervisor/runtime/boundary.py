@@ -42,6 +42,9 @@ HOLD_SECONDS = 45.0
 """How long a call is held for an interrupt that is on its way; then it is denied. Longer
 than running calls are waited for."""
 
+_WRITTEN_SECONDS = 3.0
+"""How long an agent that stands still is waited for to have written its transcript."""
+
 
 _STOPS_REFUSED = "CLAUDE_CODE_STOP_HOOK_BLOCK_CAP"
 """How often in a row the CLI lets a hook keep the agent at work: 8 by default, 0 for no limit
@@ -70,6 +73,7 @@ class Boundary:
         self._open = asyncio.Event()
         self._open.set()
         self._held = asyncio.Event()
+        self._held_call = ""
         self._draining = False
         self.listening = Listening(supervision, store)
         """What people say meanwhile."""
@@ -122,11 +126,13 @@ class Boundary:
 
     async def drain(self) -> None:
         """Let no further call start, a subagent's neither, and return once the agent stands
-        still at a tool boundary: none of its calls runs, and one is held."""
+        still at a tool boundary: none of its calls runs, one is held, and the transcript has
+        been read up to that one, unless that takes too long."""
         self._draining = True
         self._open.clear()
         await self._held.wait()
         await self._idle.wait()
+        await self._supervision.progress.caught_up(self._held_call, _WRITTEN_SECONDS)
 
     @property
     def is_running(self) -> bool:
@@ -173,7 +179,7 @@ class Boundary:
         since = time.monotonic()
         while True:
             # Held before the intent is written: what never starts must not look as if it had.
-            if not await self._may_start(intent.agent_id):
+            if not await self._may_start(intent):
                 return "Lucid is about to bring this agent back: the call was not run."
             if intent.agent_id is None:
                 self._running.add(intent.call_id)
@@ -187,8 +193,7 @@ class Boundary:
                 return await self._protection.refusal(intent)
 
     async def _pause(self, intent: Intent, since: float) -> bool:
-        if intent.agent_id is None:
-            self._held.set()
+        self._holds(intent)
         self._pausing += 1
         try:
             return await self._protection.wait(since)
@@ -214,17 +219,21 @@ class Boundary:
             at=datetime.now(UTC),
         )
 
-    async def _may_start(self, agent_id: str | None) -> bool:
-        if self._open.is_set() or (agent_id is not None and not self._draining):
+    async def _may_start(self, intent: Intent) -> bool:
+        if self._open.is_set() or (intent.agent_id is not None and not self._draining):
             return True
-        if agent_id is None:
-            self._held.set()
+        self._holds(intent)
         try:
             async with asyncio.timeout(HOLD_SECONDS):
                 await self._open.wait()
         except TimeoutError:
             return False
         return True
+
+    def _holds(self, intent: Intent) -> None:
+        if intent.agent_id is None:
+            self._held_call = intent.call_id
+            self._held.set()
 
     def _shown(self, event: str, call: str, agent_id: str | None) -> HookJSONOutput:
         word = self.listening.take() if agent_id is None else None

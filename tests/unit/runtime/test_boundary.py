@@ -316,3 +316,32 @@ async def test_calls_of_a_process_that_is_gone_are_forgotten(agent: Agent) -> No
     agent.boundary.reopen()
 
     assert await agent.boundary.close(within=0)
+
+
+async def test_an_agent_that_is_drained_stands_still_when_its_transcript_is_read(
+    agent: Agent,
+) -> None:
+    """Or what came of its calls would be lost to whoever resumes it elsewhere."""
+    await agent.before("a")
+    draining = asyncio.create_task(agent.boundary.drain())
+    held = asyncio.create_task(agent.before("b"))
+    await agent.after("a")
+    assert await asyncio.wait([draining], timeout=0.05) == (set(), {draining})
+
+    await agent.read("a", "b")
+    async with asyncio.timeout(5):
+        await draining
+    agent.boundary.reopen()
+    assert await held == {}
+
+
+async def test_a_drain_does_not_wait_for_ever_for_the_transcript(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WRITTEN_SECONDS", 0.01)
+    draining = asyncio.create_task(agent.boundary.drain())
+    held = asyncio.create_task(agent.before("never in the transcript"))
+    async with asyncio.timeout(5):
+        await draining
+    agent.boundary.reopen()
+    assert await held == {}
