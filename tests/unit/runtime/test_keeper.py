@@ -189,7 +189,7 @@ def test_no_descriptor_or_disposition_of_signals_is_added(kept_python: Kept) -> 
     show = program(
         "import os\n"
         "status = open('/proc/self/status').read().splitlines()\n"
-        "print([line for line in status if line.startswith(('Sig', 'Shd'))])\n"
+        "print([line for line in status if line.startswith(('SigBlk', 'SigIgn', 'SigCgt'))])\n"
         "print(sorted(os.listdir('/proc/self/fd')), os.getcwd(), os.umask(0))\n"
     )
     kept = subprocess.run(kept_python(show), capture_output=True, check=True)
