@@ -59,6 +59,7 @@ async def test_a_server_that_restarts_loses_and_doubles_nothing_and_numbers_go_o
                     under_way.set()
                 if number == 40:
                     await stopped.wait()
+                if number == 45:
                     postgres_server.start()  # it dies with the thread that started it
 
         async def stop() -> None:
