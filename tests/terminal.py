@@ -43,22 +43,32 @@ class Terminal:
             cwd=cwd,
         )
         os.close(theirs)
+        self._shown = b""
 
     def press(self, keys: bytes) -> None:
         """Type something."""
         os.write(self._ours, keys)
 
-    def read(self) -> str:
-        """Everything it shows until it ends, which it must."""
-        shown = b""
+    def read(self, until: str | None = None) -> str:
+        """Everything it has shown once these words are there; without them, or if
+        they never come, once it has ended, which it must."""
+        while until is None or until not in plain(self._text()):
+            if not (chunk := self._chunk()):
+                os.close(self._ours)
+                self.process.wait(timeout=60)
+                break
+            self._shown += chunk
+        return self._text()
+
+    def _chunk(self) -> bytes:
         try:
-            while chunk := os.read(self._ours, 65536):
-                shown += chunk
+            return os.read(self._ours, 65536)
         except OSError:  # EIO: the other side is closed
-            pass
-        os.close(self._ours)
-        self.process.wait(timeout=60)
-        return shown.decode().replace("\r\n", "\n")
+            return b""
+
+    def _text(self) -> str:
+        # A piece may end within a character.
+        return self._shown.decode(errors="replace").replace("\r\n", "\n")
 
 
 def plain(shown: str) -> str:
